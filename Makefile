@@ -1,0 +1,51 @@
+# Thin on purpose: every target calls one program of the project. `make` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+INVENTORY ?= inventories/local
+ARGS ?=
+SCENARIO ?= default
+BIN := .venv/bin
+PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY)
+
+.PHONY: help site artifacts down clean test lint unit integration molecule lock
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+site: .venv/runtime ## Build what is missing, then bring the platform up and prove it
+	$(PLAYBOOK) site.yml $(ARGS)
+
+artifacts: .venv/runtime ## Only build and cache binaries and images (may start early)
+	$(PLAYBOOK) playbooks/artifacts.yml $(ARGS)
+
+down: .venv/runtime ## Remove the platform's nodes, networks, volumes and mounts
+	$(PLAYBOOK) playbooks/teardown.yml $(ARGS)
+
+clean: .venv/runtime ## Remove the cache of built artefacts
+	$(PLAYBOOK) playbooks/clean.yml $(ARGS)
+
+test: .venv/dev ## Lint, unit, integration and the Molecule scenario default
+	$(BIN)/python tests/run.py lint unit app artifacts integration molecule
+
+lint: .venv/dev ## ansible-lint (production), ruff, mypy, yamllint
+	$(BIN)/python tests/run.py lint
+
+unit: .venv/dev ## Unit tests, no server needed
+	$(BIN)/python tests/run.py unit
+
+integration: .venv/dev ## Modules against real servers on loopback
+	$(BIN)/python tests/run.py app artifacts integration
+
+molecule: .venv/dev ## One Molecule scenario: make molecule SCENARIO=default
+	$(BIN)/python tests/run.py molecule --scenario $(SCENARIO)
+
+lock: ## Pin requirements*.in anew, with hashes (needs uv)
+	tools/lock
+
+.venv/runtime: requirements.txt
+	tools/venv $(PYTHON) requirements.txt $@
+
+.venv/dev: requirements.txt requirements-dev.txt tests/packages.txt
+	tools/venv $(PYTHON) requirements-dev.txt $@
+	tools/packages tests/packages.txt
