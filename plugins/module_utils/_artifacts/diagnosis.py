@@ -1,0 +1,77 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the log of a build says: what goes on now, and why it failed."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["activity", "duration", "remedy", "tail"]
+
+_NETWORK = (
+    r"no such host|connection refused|Connection refused|i/o timeout|timed out|TLS handshake|certificate"
+    r"|Temporary failure|Could not resolve|Unable to connect|Network is unreachable|proxyconnect|50[234] "
+    r"|Could not connect|Failed to establish|NewConnectionError|dial tcp|Max retries|403 Forbidden|unexpected EOF"
+)
+
+_REGISTRIES = (
+    (r"^go: |sumdb|GOPROXY|/@v/", "the Go module proxy", "GOPROXY"),
+    (r"^(E|Err|W|Ign):|apt-get|mmdebstrap", "the Debian mirror", "/etc/apt/sources.list and apt's proxy settings"),
+    (r"pip|simple/|No matching distribution", "the Python package index", "pip's index-url, proxy and cert settings"),
+)
+
+
+def activity(line: str) -> str:
+    """A few words about the last line of a log."""
+    text = line.strip()
+    if text.startswith("go: downloading "):
+        return "downloading " + text.removeprefix("go: downloading ").split(" ")[0]
+    step = re.match(r"STEP \d+/\d+: (.*)", text)
+    if step:
+        return " ".join(step[1].split())[:60]
+    if text.startswith("+ "):  # a command that has said nothing yet
+        words = text.removeprefix("+ ").split()
+        verbs = [w for w in words[1:] if w in ("build", "bud", "push", "pull", "install")]
+        return " ".join([words[0].rpartition("/")[2], *verbs[:1]])
+    if re.match(r"I: ", text):  # mmdebstrap
+        return text.removeprefix("I: ").rstrip(".")
+    fetched = re.match(r"(?:Get:\d+ \S+ \S+ \S+ (\S+)|(?:Unpacking|Setting up) (\S+))", text)
+    if fetched:
+        return f"fetching {fetched[1]}" if fetched[1] else text.split("(")[0].strip()[:60]
+    # go build -v names each package when it starts on it
+    if re.fullmatch(r"[\w.-]+(/[\w.~-]+)+", text):
+        return f"compiling {text.rpartition('/cmd/')[2]}"
+    return text[:60]
+
+
+def duration(seconds: float) -> str:
+    """``2m05s``; below a minute ``7.3s``."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    return f"{int(seconds) // 60}m{int(seconds) % 60:02d}s"
+
+
+def remedy(log: str) -> str:
+    """What to do about a failed build: which registry did not answer, or where to look."""
+    if re.search(r"No space left on device|disk quota", log):
+        return "make room on the file system of the cache, then run this again: finished artifacts are kept"
+    if re.search(r"checksum mismatch|SECURITY ERROR|DO NOT MATCH THE HASHES|THESE PACKAGES DO NOT MATCH", log):
+        return (
+            "what a registry sent differs from the pinned hash: check the mirror in use; change the pin only if "
+            "you trust the new content"
+        )
+    if re.search(_NETWORK, log):
+        trouble = [line for line in log.splitlines() if re.search(_NETWORK, line)]
+        for pattern, registry, setting in _REGISTRIES:
+            if any(re.search(pattern, line) for line in trouble):
+                return f"{registry} could not be reached: check the network and {setting}, then run this again"
+    if re.search(r"^E: (Unable to locate package|Package .* has no installation candidate)", log, re.MULTILINE):
+        return "the Debian mirror does not carry a package: raise `artifacts_refresh` to build on today's package lists"
+    return "read the log; after the cause is removed run this again: finished artifacts are kept"
+
+
+def tail(log: str, lines: int = 20) -> str:
+    """The last lines of a log, without the credentials that a URL may carry."""
+    text = "\n".join(log.rstrip().splitlines()[-lines:])
+    return re.sub(r"://[^/@\s:]+:[^/@\s]+@", "://***@", text)
