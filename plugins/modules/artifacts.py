@@ -190,6 +190,10 @@ artifacts:
       description: Reference of an image, empty for binaries.
       type: str
       sample: localhost/celeryops/etcd:v3.6.16
+    binaries:
+      description: The commands that Go compiled, by name with their path. Empty for images.
+      type: dict
+      sample: {etcd: /root/.cache/celeryops/artifacts/etcd-server/0f7a1c5a/etcd}
     action:
       description: V(built) or V(cached); V(missing) when it is not there and nothing wanted needs it. V(removed) or
         V(absent) with O(state=absent).

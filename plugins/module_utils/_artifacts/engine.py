@@ -115,6 +115,7 @@ class Factory:
                 "version": step.version,
                 "path": str(self._path(step)),
                 "reference": step.reference,
+                "binaries": self._binaries(step),
                 "action": "built" if step.name in built else "cached" if step.cached else "missing",
                 "seconds": round((seconds or {}).get(step.name, 0.0), 1),
             }
@@ -133,6 +134,11 @@ class Factory:
     def _path(self, step: Planned) -> Path:
         folder = self.store.path(step.name, step.key)
         return folder / ARCHIVE if step.reference else folder
+
+    def _binaries(self, step: Planned) -> dict[str, str]:
+        spec = step.artifact.spec
+        folder = self.store.path(step.name, step.key)
+        return {name: str(folder / name) for name in spec.binaries} if isinstance(spec, Go) else {}
 
     def _waiting(self) -> Callable[[float], None]:
         told = -_EVERY
