@@ -1,0 +1,174 @@
+"""A real PostgreSQL and a real Redis on loopback, the migrated project, and real workers."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
+PASSWORD = "p@ss/word:#1"  # noqa: S105 - of servers that live as long as the tests; its characters need quoting
+DEADLINE = 60
+
+sys.path.insert(0, str(PROJECT))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until(ready: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not ready():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {DEADLINE} s")
+        time.sleep(0.05)
+
+
+def answers(port: int) -> Callable[[], bool]:
+    def ready() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    return ready
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    port = free_port()
+    folder = tmp_path_factory.mktemp("redis")
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+    server = subprocess.Popen([*command, "--requirepass", PASSWORD, "--save", ""], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(answers(port), "redis-server")
+        yield port
+    finally:
+        server.terminate()
+        server.wait(DEADLINE)
+
+
+@pytest.fixture(scope="session")
+def postgresql_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """PostgreSQL refuses to run as root, so root runs it as the user that its package made."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("postgresql")
+    data = folder / "data"
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        shutil.chown(folder, "postgres")
+        for parent in list(folder.parents)[:2]:  # pytest makes its folders private
+            parent.chmod(0o755)
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    if user:
+        shutil.chown(secret, "postgres")
+    run = {"cwd": folder, "stdout": subprocess.DEVNULL, **user}
+    identity = ["--username=jewelry_app", f"--pwfile={secret}", "--auth=scram-sha-256"]
+    subprocess.run([POSTGRESQL / "initdb", f"--pgdata={data}", "--no-sync", *identity], check=True, **run)
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off -c unix_socket_directories={folder}"
+    server = subprocess.Popen(
+        [POSTGRESQL / "postgres", "-D", data, *options.split()], cwd=folder, stderr=subprocess.DEVNULL, **user
+    )
+    try:
+        wait_until(answers(port), "postgres")
+        environment = {**os.environ, "PGPASSWORD": PASSWORD}
+        create = ["createdb", "--host=127.0.0.1", f"--port={port}", "--username=jewelry_app", "jewelry_shop"]
+        subprocess.run(create, check=True, env=environment)
+        yield port
+    finally:
+        server.send_signal(2)  # fast shutdown
+        server.wait(DEADLINE)
+
+
+@pytest.fixture(scope="session")
+def environment(
+    redis_port: int, postgresql_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The variables of a pod."""
+    return {
+        "PATH": f"{POSTGRESQL}{os.pathsep}{os.environ['PATH']}",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DJANGO_SECRET_KEY": "k" * 64,
+        "FIELD_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        "SENTRY_DSN": "",
+        "DATABASE_HOST": "127.0.0.1",
+        "DATABASE_PORT": str(postgresql_port),
+        "DATABASE_NAME": "jewelry_shop",
+        "DATABASE_USER": "jewelry_app",
+        "DATABASE_PASSWORD": PASSWORD,
+        "DATABASE_DIRECT_HOST": "127.0.0.1",
+        "DATABASE_DIRECT_PORT": str(postgresql_port),
+        "CELERY_BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
+        "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{redis_port}/0",
+        "REDIS_PASSWORD": PASSWORD,
+        "DATA_DIR": str(tmp_path_factory.mktemp("data")),
+    }
+
+
+@pytest.fixture(scope="session")
+def manage(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs manage.py in a process of its own; keywords change or, when None, remove variables."""
+
+    def run(*arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+        changed = {k: v for k, v in {**environment, **changes}.items() if v is not None}
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=PROJECT, env=changed, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def migrated(manage: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = manage("migrate", "--database=direct")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def project(environment: dict[str, str], migrated: None) -> Iterator[Any]:
+    """The Celery app in this process, on the migrated database."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    import django
+
+    django.setup()
+    from config.celery import app
+
+    app.loader.import_default_modules()
+    yield app
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def worker(environment: dict[str, str], migrated: None, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Starts a real worker with the given arguments; returns its log. All end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str) -> Path:
+            log = tmp_path / "worker.log"
+            flags = ["--without-gossip", "--without-mingle", "--hostname=test@%h"]
+            with log.open("w") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "celery", "-A", "config", "worker", *flags, *arguments],
+                    cwd=PROJECT,
+                    env=environment,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            stack.callback(process.wait, DEADLINE)
+            stack.callback(process.terminate)
+            return log
+
+        yield start
