@@ -1,0 +1,311 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks: pure functions from what was observed to what it proves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.inside import newest_run
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.quantity import parse_quantity
+
+__all__ = ["CHECKS", "Check", "Expectation", "Observation", "evaluate"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a proven platform looks like."""
+
+    namespace: str
+    worker: str
+    beat: str
+    queues: tuple[str, ...]
+    max_ratio: float = 2.0
+    # Seconds by which beat may be late with writing last_run_at.
+    lag: float = 180.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was found. ``answers`` is None when no worker could be asked, ``problem`` says why."""
+
+    worker: Json | None
+    beat: Json | None
+    worker_pods: tuple[Json, ...] = ()
+    beat_pods: tuple[Json, ...] = ()
+    pods: tuple[Json, ...] = ()
+    answers: Json | None = None
+    problem: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. ``passed`` is None where the check could not or must not be made."""
+
+    name: str
+    passed: bool | None
+    evidence: str
+    remedy: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "evidence": self.evidence,
+            "remedy": None if self.passed else self.remedy,
+        }
+
+
+def _deployment(obj: Json | None, pods: Iterable[Json], name: str, want: str) -> Check:
+    if obj is None:
+        return Check(
+            name, False, f"no Deployment for {want}", "run site.yml, or name the Deployment in the arguments"
+        )
+    desired = int(obj["spec"].get("replicas", 1))
+    status = obj.get("status", {})
+    ready = int(status.get("readyReplicas", 0))
+    updated = int(status.get("updatedReplicas", 0))
+    total = int(status.get("replicas", 0))
+    places = ", ".join(f"{p['metadata']['name']} on {p['spec'].get('nodeName', 'no node')}" for p in pods)
+    # More pods than wanted: a rollout that is still under way.
+    passed = desired > 0 and ready == updated == total == desired
+    title = obj["metadata"]["name"]
+    return Check(
+        name,
+        passed,
+        f"{ready} of {desired} ready" + (f": {places}" if places else ""),
+        f"kubectl -n {obj['metadata']['namespace']} describe deployment/{title} and the events of its pods",
+    )
+
+
+def workers_running(expected: Expectation, seen: Observation) -> Check:
+    return _deployment(seen.worker, seen.worker_pods, "workers running", expected.worker)
+
+
+def beat_running(expected: Expectation, seen: Observation) -> Check:
+    check = _deployment(seen.beat, seen.beat_pods, "beat running", expected.beat)
+    if check.passed and seen.beat is not None and int(seen.beat["spec"].get("replicas", 1)) != 1:
+        return Check(check.name, False, check.evidence, "two schedulers send all twice: set replicas to 1")
+    return check
+
+
+def _unasked(name: str, seen: Observation) -> Check:
+    return Check(name, False, seen.problem or "no worker could be asked", "make the workers run first")
+
+
+def broker_is_master(expected: Expectation, seen: Observation) -> Check:
+    name = "broker is the master"
+    if seen.answers is None:
+        return _unasked(name, seen)
+    broker = seen.answers["broker"]
+    roles = broker["roles"]
+    good = [role for role in roles if role in ("master", "connected")]
+    return Check(
+        name,
+        bool(roles) and len(good) == len(roles),
+        f"{broker['url']}: {len(good)} of {len(roles)} new connections reached the master"
+        + ("" if len(good) == len(roles) else f", one said {next(r for r in roles if r not in good)!r}"),
+        "run site.yml with --tags celery: redis_master writes the master into the ConfigMap",
+    )
+
+
+def workers_answer(expected: Expectation, seen: Observation) -> Check:
+    name = "workers answer"
+    if seen.answers is None:
+        return _unasked(name, seen)
+    pongs = seen.answers["workers"]["pongs"]
+    wanted = int(seen.worker["spec"].get("replicas", 1)) if seen.worker else 0
+    return Check(
+        name,
+        0 < wanted <= len(pongs),
+        f"{len(pongs)} of {wanted} answered a ping: {', '.join(pongs) or 'nobody'}",
+        f"kubectl -n {expected.namespace} logs deployment/{expected.worker}: "
+        "a worker that is ready but silent has lost its control connection",
+    )
+
+
+def workers_consume(expected: Expectation, seen: Observation) -> Check:
+    name = "workers consume"
+    if seen.answers is None:
+        return _unasked(name, seen)
+    probes = seen.answers["workers"]["probes"]
+    if not probes:
+        return Check(name, None, "the workers do not carry the probes of role celery_pod")
+    idle = sorted(worker for worker, probe in probes.items() if not probe["consuming"])
+    oldest = max((probe["consuming_age"] or 0.0) for probe in probes.values())
+    return Check(
+        name,
+        not idle,
+        f"{len(probes) - len(idle)} of {len(probes)} consume, oldest evidence {oldest:.1f} s"
+        + (f"; not: {', '.join(idle)}" if idle else ""),
+        "the log of that worker says which connection it lost",
+    )
+
+
+def queues_consumed(expected: Expectation, seen: Observation) -> Check:
+    name = "queues have consumers"
+    if seen.answers is None:
+        return _unasked(name, seen)
+    consumers = {
+        queue: sum(queue in queues for queues in seen.answers["workers"]["queues"].values())
+        for queue in expected.queues
+    }
+    orphans = [queue for queue, count in consumers.items() if not count]
+    return Check(
+        name,
+        not orphans,
+        f"{len(consumers) - len(orphans)} of {len(consumers)} queues: "
+        + ", ".join(f"{queue} {count}" for queue, count in consumers.items()),
+        f"add to celery_worker_queues: {', '.join(orphans)}",
+    )
+
+
+def tasks_ran(expected: Expectation, seen: Observation) -> Check:
+    name = "a task through each queue"
+    if seen.read_only:
+        return Check(name, None, "check mode sends no task")
+    if seen.answers is None or seen.answers["tasks"] is None:
+        return _unasked(name, seen)
+    runs = seen.answers["tasks"]
+    failed = [run for run in runs if run["state"] != "SUCCESS"]
+    slowest = max((run.get("seconds", 0.0) for run in runs), default=0.0)
+    told = [
+        f"{run['queue']}: {run['state']} {run.get('problem') or run.get('result', '')}".strip()
+        for run in failed
+    ]
+    return Check(
+        name,
+        bool(runs) and not failed,
+        f"{len(runs) - len(failed)} of {len(runs)} results read within {slowest:.2f} s"
+        + (f"; {'; '.join(told)}" if told else f": {', '.join(run['queue'] for run in runs)}"),
+        "NO RESULT: no consumer, or another result backend; FAILURE: see the worker's log",
+    )
+
+
+def beat_sends(expected: Expectation, seen: Observation) -> Check:
+    name = "beat's tasks run"
+    if seen.answers is None or seen.answers.get("entries") is None:
+        problem = seen.problem or (seen.answers or {}).get("entries_problem") or "the schedule was not read"
+        return Check(
+            name, False, str(problem), "the tables of django_celery_beat: run site.yml with --tags celery"
+        )
+    now = seen.answers["time"]
+    newest = newest_run(seen.answers, expected.lag)
+    if newest is not None:
+        entry, run = newest
+        return Check(
+            name,
+            True,
+            f"{entry['name']!r} ({run['task']}) ran {now - run['finished']:.0f} s ago, last run recorded "
+            f"{now - entry['last_run']:.0f} s ago, run {entry['runs']}, due every {entry['interval']:.0f} s",
+        )
+    entries = seen.answers["entries"]
+    ran = sorted({n for probe in seen.answers["workers"]["probes"].values() for n in probe["beat"]})
+    advanced = sum(1 for entry in entries if entry["last_run"])
+    return Check(
+        name,
+        False,
+        f"{len(entries)} enabled entries, {advanced} with a last run; tasks from beat that workers ran: "
+        f"{', '.join(ran) or 'none'}",
+        f"kubectl -n {expected.namespace} logs deployment/{expected.beat}: last runs without tasks mean "
+        "that beat cannot publish (wrong broker), neither means that it does not tick",
+    )
+
+
+def _containers(obj: Json) -> list[Json]:
+    spec = obj["spec"]["template"]["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+_PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+
+
+def probes_defined(expected: Expectation, seen: Observation) -> Check:
+    name = "probes"
+    containers = [
+        (f"{obj['metadata']['name']}/{container['name']}", container)
+        for obj in (seen.worker, seen.beat)
+        if obj is not None
+        for container in obj["spec"]["template"]["spec"]["containers"]
+    ]
+    missing = [f"{where}: no {probe}" for where, each in containers for probe in _PROBES if probe not in each]
+    periods = [
+        f"{where} every {'/'.join(str(each[probe].get('periodSeconds', 10)) for probe in _PROBES)} s"
+        for where, each in containers
+        if not missing
+    ]
+    return Check(
+        name,
+        bool(containers) and not missing,
+        "; ".join(missing) or f"startup/liveness/readiness: {', '.join(periods) or 'no container'}",
+        "set the *_probe variables of the role",
+    )
+
+
+def resources_declared(expected: Expectation, seen: Observation) -> Check:
+    name = "resources"
+    problems, count = [], 0
+    for obj in (seen.worker, seen.beat):
+        for container in _containers(obj) if obj is not None else []:
+            count += 1
+            where = f"{obj['metadata']['name'] if obj else ''}/{container['name']}"
+            resources = container.get("resources", {})
+            for kind in ("cpu", "memory"):
+                request = resources.get("requests", {}).get(kind)
+                limit = resources.get("limits", {}).get(kind)
+                if request is None or limit is None:
+                    problems.append(f"{where} lacks a {kind} request or limit")
+                elif parse_quantity(limit) > Decimal(str(expected.max_ratio)) * parse_quantity(request):
+                    problems.append(
+                        f"{where}: {kind} {request} to {limit} is above ratio {expected.max_ratio:g}"
+                    )
+    return Check(
+        name,
+        count > 0 and not problems,
+        "; ".join(problems)
+        or f"{count} containers have requests and limits within ratio {expected.max_ratio:g}",
+        "raise the request or lower the limit in the role's *_resources",
+    )
+
+
+def strategies(expected: Expectation, seen: Observation) -> Check:
+    name = "strategies"
+    if seen.worker is None or seen.beat is None:
+        return Check(name, False, "a Deployment is missing", "run site.yml")
+    worker = seen.worker["spec"].get("strategy", {})
+    beat = seen.beat["spec"].get("strategy", {})
+    rolling = worker.get("rollingUpdate", {})
+    return Check(
+        name,
+        worker.get("type") == "RollingUpdate" and beat.get("type") == "Recreate",
+        f"workers {worker.get('type')} (surge {rolling.get('maxSurge')}, "
+        f"unavailable {rolling.get('maxUnavailable')}), beat {beat.get('type')}",
+        "workers roll one by one, beat is recreated: an update must never leave two schedulers",
+    )
+
+
+CHECKS: tuple[Callable[[Expectation, Observation], Check], ...] = (
+    workers_running,
+    beat_running,
+    broker_is_master,
+    workers_answer,
+    workers_consume,
+    queues_consumed,
+    tasks_ran,
+    beat_sends,
+    probes_defined,
+    resources_declared,
+    strategies,
+)
+
+
+def evaluate(expected: Expectation, seen: Observation) -> list[Check]:
+    """Every check, in the order of the report."""
+    return [check(expected, seen) for check in CHECKS]

@@ -1,0 +1,158 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observe a platform: objects from the API, and one visit to a worker's container."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import (
+    Expectation,
+    Observation,
+)
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+
+__all__ = ["Call", "Execute", "Lists", "Visit", "observe", "pod_rows"]
+
+Json = dict[str, Any]
+
+# The exact number of characters is read: a container's standard input cannot always be closed.
+_BOOTSTRAP = "import sys; exec(compile(sys.stdin.read({size}), 'celeryops', 'exec')); main(sys.argv[1])"
+
+
+class Lists(Protocol):
+    """The part of the API client that is used here."""
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> list[Json]: ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command for a container; ``timeout`` in seconds."""
+
+    namespace: str
+    pod: str
+    container: str
+    command: list[str]
+    stdin: str
+    timeout: float
+
+
+# Runs it: (exit status, stdout, stderr)
+Execute = Callable[[Call], tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What is done inside a worker's container. Durations in seconds."""
+
+    app: str
+    task: str
+    python: str = "python"
+    send: bool = True
+    beat: bool = True
+    connections: int = 10
+    within: float = 3.0
+    task_timeout: float = 20.0
+    beat_timeout: float = 150.0
+
+
+def _ready(pod: Json) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )
+
+
+def pod_rows(seen: Observation) -> list[Json]:
+    """Where things run: one row per pod of the namespace, finished ones left out."""
+    rows = []
+    for pod in seen.pods:
+        labels = pod["metadata"].get("labels", {})
+        statuses = pod.get("status", {}).get("containerStatuses", [])
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            continue
+        rows.append(
+            {
+                "component": labels.get("component") or labels.get("app.kubernetes.io/name"),
+                "name": pod["metadata"]["name"],
+                "node": pod["spec"].get("nodeName"),
+                "ready": _ready(pod),
+                "restarts": sum(status["restartCount"] for status in statuses),
+            }
+        )
+    return sorted(rows, key=lambda row: (str(row["component"]), row["name"]))
+
+
+def _pods_of(deployment: Json | None, pods: tuple[Json, ...]) -> tuple[Json, ...]:
+    if deployment is None:
+        return ()
+    wanted = deployment["spec"]["selector"].get("matchLabels", {}).items()
+    return tuple(pod for pod in pods if wanted <= pod["metadata"].get("labels", {}).items())
+
+
+def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -> Observation:
+    """Everything the checks need, with a single import of the application in a single container."""
+    deployments = {
+        obj["metadata"]["name"]: obj for obj in api.list("apps/v1", "Deployment", expected.namespace)
+    }
+    worker, beat = deployments.get(expected.worker), deployments.get(expected.beat)
+    pods = tuple(
+        sorted(api.list("v1", "Pod", expected.namespace), key=lambda pod: str(pod["metadata"]["name"]))
+    )
+    worker_pods = _pods_of(worker, pods)
+    answers, problem = None, ""
+    # A fresh pod is asked: an old one may be about to leave.
+    ready = sorted(
+        (p for p in worker_pods if _ready(p)), key=lambda p: str(p["metadata"]["creationTimestamp"])
+    )
+    if ready and worker is not None:
+        try:
+            answers = _ask(execute, ready[-1], expected, visit, int(worker["spec"].get("replicas", 1)))
+        except CeleryOpsError as exc:
+            problem = str(exc)
+    elif worker is not None:
+        problem = f"none of {len(worker_pods)} worker pods is ready"
+    return Observation(
+        worker=worker,
+        beat=beat,
+        worker_pods=worker_pods,
+        beat_pods=_pods_of(beat, pods),
+        pods=pods,
+        answers=answers,
+        problem=problem or "there are no workers",
+        read_only=not visit.send,
+    )
+
+
+def _ask(execute: Execute, pod: Json, expected: Expectation, visit: Visit, workers: int) -> Json:
+    source = inside.__loader__.get_source(inside.__name__)  # type: ignore[union-attr]
+    options = {**asdict(visit), "queues": list(expected.queues), "workers": workers, "lag": expected.lag}
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    limit = visit.task_timeout + visit.beat_timeout + 60
+    command = [visit.python, "-c", _BOOTSTRAP.format(size=len(source)), json.dumps(options)]
+    container = pod["spec"]["containers"][0]["name"]
+    status, output, errors = execute(Call(namespace, name, container, command, source, limit))
+    for line in output.splitlines():
+        if line.startswith(inside.MARK):
+            found: Json = json.loads(line[len(inside.MARK) :])
+            return found
+    tail = " / ".join((errors.strip() or output.strip()).splitlines()[-3:])
+    raise CeleryOpsError(
+        f"the application {visit.app!r} could not be asked in pod {name}",
+        expected="an answer",
+        found=f"exit status {status}: {tail}",
+        remedy=f"kubectl -n {namespace} exec {name} -- {visit.python} -c 'import {visit.app}'",
+    )

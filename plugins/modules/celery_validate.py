@@ -1,0 +1,213 @@
+#!/usr/bin/python
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: celery_validate
+short_description: Prove that a Celery platform works, check by check
+version_added: 0.1.0
+author: The celeryops maintainers (@celeryops)
+description:
+  - Looks at the Deployments and pods of workers and beat, then asks the application itself, from inside one
+    worker pod and with the settings that this pod has. That the broker is the master, on several new connections;
+    that every worker answers; that each queue has a consumer; that a task sent through each queue returns its
+    result; that a task which beat sent ran and its entry's last run advanced.
+  - Each check tells its evidence, and what to do when it failed.
+  - Evidence of beat may be recent, that is younger than two intervals of the entry. Only without any is it waited
+    for.
+  - The tasks sent are the application's own test task; nothing else is changed. In check mode no task is sent and
+    nothing is waited for, and what is not there yet fails no play.
+options:
+  namespace:
+    description: Namespace of the workers and of beat.
+    type: str
+    required: true
+  worker:
+    description: Name of the workers' Deployment.
+    type: str
+    default: celery-worker
+  beat:
+    description: Name of beat's Deployment.
+    type: str
+    default: celery-beat
+  app:
+    description: The Celery application, as for C(celery -A).
+    type: str
+    required: true
+  queues:
+    description: The queues that must work.
+    type: list
+    elements: str
+    required: true
+  task:
+    description: Name of a task of the application that does no harm and returns a result.
+    type: str
+    default: config.celery.debug_task
+  python:
+    description: The Python in the worker's image that has Celery.
+    type: str
+    default: python
+  task_timeout:
+    description: Seconds for all results to arrive.
+    type: float
+    default: 20
+  beat_timeout:
+    description: Seconds to wait for a task from beat where there is no recent one.
+    type: float
+    default: 150
+  beat_lag:
+    description: Seconds by which beat may be late with writing an entry's last run; 180 is beat's own default.
+    type: float
+    default: 180
+  max_ratio:
+    description: Largest ratio of limit to request, for CPU and memory of each container.
+    type: float
+    default: 2
+extends_documentation_fragment:
+  - celeryops.platform.kube
+attributes:
+  check_mode:
+    description: Reads only. A check that would have to send a task is left open, with C(passed) null.
+    support: full
+  diff_mode:
+    description: There is nothing to differ.
+    support: none
+  idempotent:
+    description: Never reports a change.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Prove that the platform works
+  celeryops.platform.celery_validate:
+    namespace: jewelry-shop
+    app: config
+    queues: [celery, backups, pricing, reports, notifications, accounting, monitoring, webhooks]
+"""
+
+RETURN = r"""
+passed:
+  description: Whether no check failed.
+  type: bool
+  returned: always
+  sample: true
+checks:
+  description: The checks in the order of the report.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: What is checked.
+      type: str
+    passed:
+      description: The outcome; null where the check could not or must not be made.
+      type: bool
+    evidence:
+      description: What was found.
+      type: str
+    remedy:
+      description: What to do; null for a check that passed.
+      type: str
+  sample:
+    - name: workers running
+      passed: true
+      evidence: "3 of 3 ready: celery-worker-7c9-4x2 on local-worker-1"
+      remedy: null
+pods:
+  description: Where things run.
+  type: list
+  elements: dict
+  returned: always
+  sample:
+    - {component: worker, name: celery-worker-7c9-4x2, node: local-worker-1, ready: true, restarts: 0}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import Expectation, evaluate
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import (
+    Call,
+    Visit,
+    observe,
+    pod_rows,
+)
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import connect
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
+
+ARGS = {
+    "namespace": {"type": "str", "required": True},
+    "worker": {"type": "str", "default": "celery-worker"},
+    "beat": {"type": "str", "default": "celery-beat"},
+    "app": {"type": "str", "required": True},
+    "queues": {"type": "list", "elements": "str", "required": True},
+    "task": {"type": "str", "default": "config.celery.debug_task"},
+    "python": {"type": "str", "default": "python"},
+    "task_timeout": {"type": "float", "default": 20},
+    "beat_timeout": {"type": "float", "default": 150},
+    "beat_lag": {"type": "float", "default": 180},
+    "max_ratio": {"type": "float", "default": 2},
+}
+
+
+def validate(params: dict, check_mode: bool) -> dict:
+    api = connect(params)
+
+    def execute(call: Call) -> tuple[int, str, str]:
+        done = exec_in_pod(
+            api,
+            call.namespace,
+            call.pod,
+            call.command,
+            container=call.container,
+            stdin=call.stdin,
+            timeout=call.timeout,
+        )
+        return done.rc, done.stdout, done.stderr
+
+    expected = Expectation(
+        namespace=params["namespace"],
+        worker=params["worker"],
+        beat=params["beat"],
+        queues=tuple(params["queues"]),
+        max_ratio=params["max_ratio"],
+        lag=params["beat_lag"],
+    )
+    visit = Visit(
+        app=params["app"],
+        task=params["task"],
+        python=params["python"],
+        send=not check_mode,
+        task_timeout=params["task_timeout"],
+        beat_timeout=0.0 if check_mode else params["beat_timeout"],
+    )
+    seen = observe(api, execute, expected, visit)
+    checks = [check.as_dict() for check in evaluate(expected, seen)]
+    return {
+        "changed": False,
+        "passed": not any(check["passed"] is False for check in checks),
+        "checks": checks,
+        "pods": pod_rows(seen),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**KUBE_ARGS, **ARGS}, supports_check_mode=True)
+    try:
+        result = validate(module.params, module.check_mode)
+    except CeleryOpsError as exc:
+        module.fail_json(msg=str(exc), passed=False, checks=[], pods=[])
+    failed = [check for check in result["checks"] if check["passed"] is False]
+    if failed and not module.check_mode:
+        told = "; ".join(f"{check['name']}: {check['evidence']} ({check['remedy']})" for check in failed)
+        module.fail_json(msg=f"{len(failed)} of {len(result['checks'])} checks failed. {told}", **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+# Copyright (c) 2026 The celeryops maintainers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an init container waits for: a writable broker, a database with its tables, its turn.
+
+Runs with the Python of any Celery image; the broker is asked with the standard library alone.
+Reasons are printed when they change, so that the log of a pod that waits says why it waits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import socket
+import ssl
+import sys
+import time
+import urllib.parse
+import uuid
+
+__all__ = ("main",)
+
+# A Service in front of master and replicas says "master" to one connection in three.
+FRESH_CONNECTIONS = 10
+ANSWER_WITHIN = 3.0
+
+
+class NotYet(Exception):
+    """Why it is not time to start."""
+
+
+class Redis:
+    """Just enough of the protocol to authenticate, ask for the role and try a write."""
+
+    def __init__(self, url, password):
+        tls = url.scheme == "rediss"
+        try:
+            self.sock = socket.create_connection((url.hostname, url.port or 6379), timeout=ANSWER_WITHIN)
+            if tls:
+                context = ssl.create_default_context()
+                query = urllib.parse.parse_qs(url.query)
+                if query.get("ssl_cert_reqs", ["required"])[0].lower() in ("none", "cert_none"):
+                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                self.sock = context.wrap_socket(self.sock, server_hostname=url.hostname)
+        except OSError as exc:
+            raise NotYet(f"{url.hostname}:{url.port or 6379} cannot be reached: {exc}") from None
+        self.stream = self.sock.makefile("rb")
+        password = urllib.parse.unquote(url.password) if url.password else password
+        if password:
+            user = [urllib.parse.unquote(url.username)] if url.username else []
+            self.ask("AUTH", *user, password)
+
+    def ask(self, *words):
+        parts = [f"*{len(words)}\r\n".encode()]
+        for word in words:
+            data = word.encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
+        try:
+            self.sock.sendall(b"".join(parts))
+            return self._reply()
+        except OSError as exc:
+            raise NotYet(f"no answer to {words[0]} within {ANSWER_WITHIN:.0f} s: {exc}") from None
+        except ValueError as exc:
+            raise NotYet(f"this is no Redis: {exc}") from None
+
+    def _reply(self):
+        line = self.stream.readline().rstrip(b"\r\n").decode()
+        if not line:
+            raise NotYet("the broker closed the connection")
+        kind, rest = line[0], line[1:]
+        if kind == "-":
+            raise NotYet(f"the broker answered: {rest}")
+        if kind == "$":
+            return self.stream.read(int(rest) + 2)[:-2].decode() if int(rest) >= 0 else None
+        if kind == "*":
+            return [self._reply() for _ in range(int(rest))]
+        return rest
+
+    def close(self):
+        self.sock.close()
+
+
+def check_broker(url, password):
+    """Every new connection must reach a master that takes a write. The key is random and absent: a
+    replica refuses to delete it, a master deletes nothing."""
+    parsed = urllib.parse.urlsplit(url)
+    if parsed.scheme not in ("redis", "rediss"):
+        try:
+            socket.create_connection((parsed.hostname, parsed.port or 5672), timeout=ANSWER_WITHIN).close()
+        except OSError as exc:
+            raise NotYet(f"{parsed.hostname} cannot be reached: {exc}") from None
+        return f"{parsed.hostname} accepts connections"
+    for number in range(1, FRESH_CONNECTIONS + 1):
+        redis = Redis(parsed, password)
+        try:
+            role = redis.ask("ROLE")[0]
+            if role != "master":
+                raise NotYet(
+                    f"connection {number} of {FRESH_CONNECTIONS} to {parsed.hostname} reached a {role}, "
+                    "expected the master: the broker URL must name the master alone"
+                )
+            redis.ask("DEL", f"celeryops:writable:{uuid.uuid4()}")
+        finally:
+            redis.close()
+    return f"{parsed.hostname} is the master and takes writes, on {FRESH_CONNECTIONS} new connections"
+
+
+def check_brokers(urls, password):
+    """Celery takes several URLs in a row for fail-over: the first that works is enough."""
+    reasons = []
+    for url in urls.split(";"):
+        try:
+            return check_broker(url, password)
+        except NotYet as exc:
+            reasons.append(str(exc))
+    raise NotYet("; ".join(reasons))
+
+
+def check_database(settings, tables):
+    """Log in as the application does and look for the tables. Without a driver in the image only
+    that a PostgreSQL answers can be told, and the message says so."""
+    where = f"{settings['host']}:{settings['port']}/{settings['database']}"
+    try:
+        import psycopg as driver  # noqa: PLC0415  one of the two, or none
+    except ImportError:
+        try:
+            import psycopg2 as driver  # noqa: PLC0415
+        except ImportError:
+            return _check_postgresql_answers(settings, where)
+    try:
+        connection = driver.connect(
+            host=settings["host"],
+            port=settings["port"],
+            dbname=settings["database"],
+            user=settings["user"],
+            password=settings["password"],
+            connect_timeout=int(ANSWER_WITHIN),
+        )
+    except driver.Error as exc:
+        raise NotYet(f"{where}: {str(exc).strip()}") from None
+    try:
+        with connection.cursor() as cursor:
+            missing = []
+            for table in tables:
+                cursor.execute("SELECT to_regclass(%s)", (table,))
+                if cursor.fetchone()[0] is None:
+                    missing.append(table)
+    except driver.Error as exc:
+        raise NotYet(f"{where}: {str(exc).strip()}") from None
+    finally:
+        connection.close()
+    if missing:
+        raise NotYet(f"{where} answers, but has no table {', '.join(missing)}: migrations are pending")
+    return f"{where} answers and has {', '.join(tables) or 'no tables asked for'}"
+
+
+def _check_postgresql_answers(settings, where):
+    try:
+        with socket.create_connection(
+            (settings["host"], int(settings["port"])), timeout=ANSWER_WITHIN
+        ) as sock:
+            # SSLRequest: every PostgreSQL and pooler answers it with one letter.
+            sock.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+            if sock.recv(1) not in (b"S", b"N"):
+                raise NotYet(f"{where} is no PostgreSQL")
+    except OSError as exc:
+        raise NotYet(f"{where} cannot be reached: {exc}") from None
+    return f"{where} answers; its tables were not looked for: the image has neither psycopg nor psycopg2"
+
+
+def until_true(what, check, timeout, pause=1.0):
+    """Ask again until it is so, or until the time is up: 0 or 1."""
+    end, reason = time.monotonic() + timeout, None
+    while True:
+        try:
+            print(f"{what}: {check()}", flush=True)
+            return 0
+        except NotYet as exc:
+            if str(exc) != reason:
+                reason = str(exc)
+                print(f"{what}: waiting: {reason}", flush=True)
+        if time.monotonic() + pause > end:
+            print(f"{what}: gave up after {timeout:.0f} s. {reason}", file=sys.stderr, flush=True)
+            return 1
+        time.sleep(pause)
+
+
+def turn(mode, low, high, name):
+    """Seconds to wait: from the pod's name (the same at each start of the same pod), or by chance."""
+    if mode == "none" or high <= low:
+        return 0.0 if mode == "none" else low
+    if mode == "random":
+        return random.uniform(low, high)  # noqa: S311  spreads load, guards nothing
+    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
+    return low + share * (high - low)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="wait_for")
+    parser.add_argument("--timeout", type=float, default=300)
+    steps = parser.add_subparsers(dest="step", required=True)
+    broker = steps.add_parser("broker")
+    broker.add_argument("--url", required=True)
+    broker.add_argument("--password", default="")
+    database = steps.add_parser("database")
+    database.add_argument("--settings", type=json.loads, required=True)
+    database.add_argument("--table", action="append", default=[])
+    stagger = steps.add_parser("stagger")
+    stagger.add_argument("--mode", choices=("hash", "random", "none"), default="hash")
+    stagger.add_argument("--min", type=float, default=5)
+    stagger.add_argument("--max", type=float, default=25)
+    options = parser.parse_args(argv)
+    # ${NAME} is filled in here, not by Kubernetes: a password stays out of the command line.
+    if options.step == "broker":
+        url, password = (os.path.expandvars(text) for text in (options.url, options.password))
+        return until_true("broker", lambda: check_brokers(url, password), options.timeout)
+    if options.step == "database":
+        settings = {key: os.path.expandvars(str(value)) for key, value in options.settings.items()}
+        return until_true("database", lambda: check_database(settings, options.table), options.timeout)
+    pause = turn(options.mode, options.min, options.max, socket.gethostname())
+    print(f"stagger: starting in {pause:.1f} s ({options.mode})", flush=True)
+    time.sleep(pause)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
