@@ -12,14 +12,14 @@ version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
   - Looks at the Deployments and pods of workers and beat, then asks the application itself, from inside one
-    worker pod and with the settings that this pod has. That the broker is the master, on several new connections;
-    that every worker answers; that each queue has a consumer; that a task sent through each queue returns its
-    result; that a task which beat sent ran and its entry's last run advanced.
+    worker pod and with the settings that this pod has. That the broker is the master, on several new
+    connections; that every worker answers; that each queue has a consumer; that a task sent through each
+    queue returns its result; that a task which beat sent ran and its entry's last run advanced.
   - Each check tells its evidence, and what to do when it failed.
-  - Evidence of beat may be recent, that is younger than two intervals of the entry. Only without any is it waited
-    for.
-  - The tasks sent are the application's own test task; nothing else is changed. In check mode no task is sent and
-    nothing is waited for, and what is not there yet fails no play.
+  - Evidence of beat may be recent, that is younger than two intervals of the entry. Only without any is it
+    waited for.
+  - The tasks sent are the application's own test task; nothing else is changed. In check mode no task is sent
+    and nothing is waited for, and what is not there yet fails no play.
 options:
   namespace:
     description: Namespace of the workers and of beat.
@@ -59,7 +59,7 @@ options:
     type: float
     default: 150
   beat_lag:
-    description: Seconds by which beat may be late with writing an entry's last run; 180 is beat's own default.
+    description: Seconds by which beat may write an entry's last run late; 180 is beat's own default.
     type: float
     default: 180
   max_ratio:
