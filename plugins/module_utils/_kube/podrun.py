@@ -67,7 +67,7 @@ def _wait(api: Api, ref: ObjectRef, pod: dict[str, Any], deadline: float) -> dic
                 f"{ref} has not ended",
                 expected="its end in time",
                 found=f"phase {pod.get('status', {}).get('phase')}: {_waiting(pod) or 'running'}",
-                remedy="Look at the namespace's events; give the call more time if the Pod only started late.",
+                remedy="Look at the namespace's events; give the call more time if the Pod was only late.",
             )
         query = {
             "fieldSelector": f"metadata.name={ref.name}",
