@@ -52,10 +52,7 @@ class ActionModule(ActionBase):
     def _present(self, options: dict[str, Any]) -> dict[str, Any]:
         factory = _factory(options)
         names = options["names"]
-        if self._task.check_mode:
-            rows = factory.rows(factory.plan(names))
-        else:
-            rows = factory.build(names)
+        rows = factory.rows(factory.plan(names)) if self._task.check_mode else factory.build(names)
         return {"changed": any(row["action"] == "built" for row in rows), "artifacts": rows}
 
     def _absent(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: artifacts
-short_description: Binaries and container images built from package registries, cached by the hash of their inputs
+short_description: Binaries and images built from package registries, cached by the hash of their inputs
 version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
-  - Builds what is missing of a catalogue - Go commands, Debian root file systems, container images - into a cache
-    on the controller. An artifact's key is the SHA-256 of all it follows from, so what has not changed is not built.
+  - Builds what is missing of a catalogue - Go commands, Debian root file systems, container images - into a
+    cache on the controller. An artifact's key is the SHA-256 of all it follows from, so what has not changed is
+    not built.
   - Every 15 seconds a line says what is being built and for how long.
   - An artifact appears in the cache whole or not at all. A run that was interrupted is completed by the next;
     of two runs at once one waits and then uses what the other built.
@@ -34,12 +35,12 @@ options:
         type: str
         required: true
       kind:
-        description: V(go) compiles commands, V(base) makes a Debian root file system, V(image) builds a Containerfile.
+        description: V(go) compiles commands, V(base) makes a root file system, V(image) builds a Containerfile.
         type: str
         choices: [go, base, image]
         required: true
       source:
-        description: Folder with the inputs of V(go) (C(go.mod), C(go.sum)) or V(image) (C(Containerfile) and context).
+        description: Folder with the inputs, C(go.mod) and C(go.sum) or C(Containerfile) and context.
         type: path
       module:
         description: The module in C(go.mod) whose version is that of the binaries.
@@ -161,7 +162,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 artifacts:
-  description: The artifacts wanted and those they are built from, each after its own needs. Also there on failure.
+  description: The artifacts wanted and those they are built from, each after its needs. Also there on failure.
   returned: always
   type: list
   elements: dict
@@ -195,8 +196,8 @@ artifacts:
       type: dict
       sample: {etcd: /root/.cache/celeryops/artifacts/etcd-server/0f7a1c5a/etcd}
     action:
-      description: V(built) or V(cached); V(missing) when it is not there and nothing wanted needs it. V(removed) or
-        V(absent) with O(state=absent).
+      description: V(built) or V(cached); V(missing) when it is not there and nothing wanted needs it. With
+        O(state=absent) V(removed) or V(absent).
       type: str
       sample: cached
     seconds:

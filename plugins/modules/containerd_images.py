@@ -97,6 +97,7 @@ images:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._images.containerd import Containerd, rows
 from ansible_collections.celeryops.platform.plugins.module_utils._images.plan import Image

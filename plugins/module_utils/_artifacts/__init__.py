@@ -3,6 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Build binaries and images from package registries and cache them by the hash of their inputs.
 
-``model``, ``keys``, ``plan``, ``commands``, ``golang``, ``hostsettings`` and ``diagnosis`` are pure; ``sources``,
-``store``, ``process``, ``toolchain``, ``builders`` and ``engine`` touch files and run programs.
+``model``, ``keys``, ``plan``, ``commands``, ``golang``, ``hostsettings`` and ``diagnosis`` are pure.
+``sources``, ``store``, ``process``, ``toolchain``, ``host``, ``builders`` and ``engine`` touch files and run programs.
 """

@@ -82,7 +82,8 @@ class Workshop:
         missing = sorted(set(spec.binaries) - {p.name for p in out.iterdir()})
         if missing:
             raise runner.failed(
-                f"the build made no {', '.join(missing)}", remedy="correct `binaries` or the tool lines of go.mod"
+                f"the build made no {', '.join(missing)}",
+                remedy="correct `binaries` or the tool lines of go.mod",
             )
         if spec.check:
             said = runner.output([str(out / spec.check[0]), *spec.check[1:]])
@@ -100,7 +101,9 @@ class Workshop:
         runner.run(
             commands.bootstrap(spec, str(rootfs), sources=sources_list, apt_conf=host.apt_conf), cwd=work
         )
-        (work / "Containerfile").write_text('FROM scratch\nADD rootfs.tar /\nCMD ["/bin/sh"]\n', encoding="utf-8")
+        (work / "Containerfile").write_text(
+            'FROM scratch\nADD rootfs.tar /\nCMD ["/bin/sh"]\n', encoding="utf-8"
+        )
         self._bud(step, work, {}, (), runner)
         self._save(step, out, runner)
 
@@ -127,7 +130,8 @@ class Workshop:
         if name not in self._loaded:
             archive = self.store.path(name, step.key) / ARCHIVE
             runner.run(
-                commands.buildah(self._storage, "pull", "--quiet", f"docker-archive:{archive}"), cwd=self.scratch
+                commands.buildah(self._storage, "pull", "--quiet", f"docker-archive:{archive}"),
+                cwd=self.scratch,
             )
             self._loaded.add(name)
         return step.reference
@@ -155,5 +159,3 @@ class Workshop:
         target = f"docker-archive:{out / ARCHIVE}:{step.reference}"
         runner.run(commands.buildah(self._storage, "push", "--quiet", step.reference, target), cwd=out)
         self._loaded.add(step.name)
-
-

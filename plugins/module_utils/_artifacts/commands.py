@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.model import Base, Go
 
-__all__ = ["build_image", "bootstrap", "buildah", "compile_go", "go_environment", "pip_install"]
+__all__ = ["bootstrap", "build_image", "buildah", "compile_go", "go_environment", "pip_install"]
 
 _DECIDES = ("GOROOT", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "GODEBUG", "GOTOOLDIR")
 
@@ -64,7 +64,7 @@ def bootstrap(spec: Base, target: str, *, sources: str, apt_conf: str) -> list[s
 
 
 def buildah(storage: str, *arguments: str) -> list[str]:
-    """buildah on a storage of our own: vfs needs no mounts, so nothing is left behind that must be unmounted."""
+    """buildah on a storage of our own: vfs makes no mounts, so none is left behind."""
     return [
         "buildah",
         "--root",

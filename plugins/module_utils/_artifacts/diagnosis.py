@@ -6,42 +6,58 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 __all__ = ["activity", "duration", "remedy", "tail"]
 
 _NETWORK = (
     r"no such host|connection refused|Connection refused|i/o timeout|timed out|TLS handshake|certificate"
     r"|Temporary failure|Could not resolve|Unable to connect|Network is unreachable|proxyconnect|50[234] "
-    r"|Could not connect|Failed to establish|NewConnectionError|dial tcp|Max retries|403 Forbidden|unexpected EOF"
+    r"|Could not connect|Failed to establish|NewConnectionError|dial tcp|Max retries|403 Forbidden"
+    r"|unexpected EOF"
 )
 
 _REGISTRIES = (
     (r"^go: |sumdb|GOPROXY|/@v/", "the Go module proxy", "GOPROXY"),
-    (r"^(E|Err|W|Ign):|apt-get|mmdebstrap", "the Debian mirror", "/etc/apt/sources.list and apt's proxy settings"),
-    (r"pip|simple/|No matching distribution", "the Python package index", "pip's index-url, proxy and cert settings"),
+    (
+        r"^(E|Err|W|Ign):|apt-get|mmdebstrap",
+        "the Debian mirror",
+        "/etc/apt/sources.list and apt's proxy settings",
+    ),
+    (
+        r"pip|simple/|No matching distribution",
+        "the Python package index",
+        "pip's index-url, proxy and cert settings",
+    ),
+)
+
+
+def _command(line: re.Match[str]) -> str:
+    words = line[1].split()
+    verbs = [w for w in words[1:] if w in ("build", "bud", "push", "pull", "install")]
+    return " ".join([words[0].rpartition("/")[2], *verbs[:1]])
+
+
+# Lines of a log, and the few words that a person who waits wants to read instead.
+_ACTIVITIES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (r"go: downloading (\S+) .*", lambda line: f"downloading {line[1]}"),
+    # go build -v names each package when it starts on it
+    (r"(?:[\w.-]+(?:/[\w.~-]+)*/cmd/)?([\w.-]+(?:/[\w.~-]+)+)", lambda line: f"compiling {line[1]}"),
+    (r"(?:\[\d+/\d+\] )?STEP \d+/\d+: (.*)", lambda line: line[1]),
+    (r"\+ (.*)", _command),
+    (r"I: (.*?)\.*", lambda line: line[1]),
+    (r"Get:\d+ \S+ \S+ \S+ (\S+) .*", lambda line: f"fetching {line[1]}"),
+    (r"((?:Unpacking|Setting up) \S+) .*", lambda line: line[1]),
 )
 
 
 def activity(line: str) -> str:
     """A few words about the last line of a log."""
-    text = line.strip()
-    if text.startswith("go: downloading "):
-        return "downloading " + text.removeprefix("go: downloading ").split(" ")[0]
-    step = re.match(r"STEP \d+/\d+: (.*)", text)
-    if step:
-        return " ".join(step[1].split())[:60]
-    if text.startswith("+ "):  # a command that has said nothing yet
-        words = text.removeprefix("+ ").split()
-        verbs = [w for w in words[1:] if w in ("build", "bud", "push", "pull", "install")]
-        return " ".join([words[0].rpartition("/")[2], *verbs[:1]])
-    if re.match(r"I: ", text):  # mmdebstrap
-        return text.removeprefix("I: ").rstrip(".")
-    fetched = re.match(r"(?:Get:\d+ \S+ \S+ \S+ (\S+)|(?:Unpacking|Setting up) (\S+))", text)
-    if fetched:
-        return f"fetching {fetched[1]}" if fetched[1] else text.split("(")[0].strip()[:60]
-    # go build -v names each package when it starts on it
-    if re.fullmatch(r"[\w.-]+(/[\w.~-]+)+", text):
-        return f"compiling {text.rpartition('/cmd/')[2]}"
+    text = " ".join(line.split())
+    for pattern, words in _ACTIVITIES:
+        found = re.fullmatch(pattern, text)
+        if found:
+            return words(found)[:60]
     return text[:60]
 
 
@@ -56,18 +72,26 @@ def remedy(log: str) -> str:
     """What to do about a failed build: which registry did not answer, or where to look."""
     if re.search(r"No space left on device|disk quota", log):
         return "make room on the file system of the cache, then run this again: finished artifacts are kept"
-    if re.search(r"checksum mismatch|SECURITY ERROR|DO NOT MATCH THE HASHES|THESE PACKAGES DO NOT MATCH", log):
+    if re.search(
+        r"checksum mismatch|SECURITY ERROR|DO NOT MATCH THE HASHES|THESE PACKAGES DO NOT MATCH", log
+    ):
         return (
-            "what a registry sent differs from the pinned hash: check the mirror in use; change the pin only if "
-            "you trust the new content"
+            "what a registry sent differs from the pinned hash: check the mirror in use; change the pin "
+            "only if you trust the new content"
         )
     if re.search(_NETWORK, log):
         trouble = [line for line in log.splitlines() if re.search(_NETWORK, line)]
         for pattern, registry, setting in _REGISTRIES:
             if any(re.search(pattern, line) for line in trouble):
-                return f"{registry} could not be reached: check the network and {setting}, then run this again"
-    if re.search(r"^E: (Unable to locate package|Package .* has no installation candidate)", log, re.MULTILINE):
-        return "the Debian mirror does not carry a package: raise `artifacts_refresh` to build on today's package lists"
+                return (
+                    f"{registry} could not be reached: check the network and {setting}, then run this again"
+                )
+    if re.search(
+        r"^E: (Unable to locate package|Package .* has no installation candidate)", log, re.MULTILINE
+    ):
+        return (
+            "the Debian mirror has no such package: set another `artifacts_refresh` to build on today's lists"
+        )
     return "read the log; after the cause is removed run this again: finished artifacts are kept"
 
 

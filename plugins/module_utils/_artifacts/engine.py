@@ -24,7 +24,11 @@ from ansible_collections.celeryops.platform.plugins.module_utils._artifacts impo
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.builders import ARCHIVE, Workshop
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.model import Artifact, Go
-from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.plan import Plan, Planned, make_plan
+from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.plan import (
+    Plan,
+    Planned,
+    make_plan,
+)
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.store import Store
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
@@ -147,7 +151,9 @@ class Factory:
             nonlocal told
             if waited - told >= _EVERY:
                 told = waited
-                self.say(f"another run builds in {self.store.root}; waiting for it … {diagnosis.duration(waited)}")
+                self.say(
+                    f"another run builds in {self.store.root}; waiting for it … {diagnosis.duration(waited)}"
+                )
 
         return tell
 
@@ -182,7 +188,9 @@ class _Run:
         """Returns when all is built; the first failure stops the rest and is raised."""
         if not self._total:
             return
-        self._factory.say(f"to build: {', '.join(self._plan.build)}; logs in {self._factory.store.root / 'logs'}")
+        self._factory.say(
+            f"to build: {', '.join(self._plan.build)}; logs in {self._factory.store.root / 'logs'}"
+        )
         with ThreadPoolExecutor(self._factory.jobs) as pool:
             try:
                 while self._pending or self._running:

@@ -39,7 +39,7 @@ def _parts(text: str) -> Version | None:
 
 
 def go_version(text: str) -> str:
-    """``1.26.8`` out of ``go version go1.26.8 linux/amd64``; an empty string for a development version or noise."""
+    """``1.26.8`` out of ``go version go1.26.8 linux/amd64``; empty for a development version or noise."""
     found = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)\b(?![-\w])", text)
     return found[1] if found else ""
 
@@ -82,7 +82,7 @@ def choose(needed: str, host: Mapping[str, str], wheel: Wheel) -> Toolchain:
         raise CeleryOpsError(
             "no Go is new enough",
             expected=f"Go {needed} or newer",
-            found=f"on this host {', '.join(host.values()) or 'none'}; pinned wheel {wheel.project} {wheel.version}",
+            found=f"on this host {', '.join(host.values()) or 'none'}; as wheel {wheel.version}",
             remedy="install a newer Go, or raise `artifacts_go_wheel`",
         )
     return Toolchain(wheel.version)

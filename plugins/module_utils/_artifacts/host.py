@@ -15,7 +15,11 @@ from ansible_collections.celeryops.platform.plugins.module_utils._artifacts impo
 
 __all__ = ["Host"]
 
-_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+)
 _BUNDLE_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 
 
@@ -37,7 +41,9 @@ class Host:
         self._pip = pip or hostsettings.pip_environment(environ)
         self._bundle = self._find_bundle()
         self._apt = _run("apt-config", "dump")
-        self.apt_conf = self._write("mmdebstrap.conf", hostsettings.apt_conf(self._apt, certificates=self._bundle))
+        self.apt_conf = self._write(
+            "mmdebstrap.conf", hostsettings.apt_conf(self._apt, certificates=self._bundle)
+        )
         self.volumes = self._make_mounts()
 
     def _find_bundle(self) -> str:
@@ -90,7 +96,5 @@ class Host:
         folder = Path("/etc/apt")
         paths = [folder / "sources.list", *(folder / "sources.list.d").glob("*")]
         files = {p.name: p.read_text(encoding="utf-8", errors="replace") for p in paths if p.is_file()}
-        text = hostsettings.debian_sources(
-            files, host_suite=release.get("VERSION_CODENAME", ""), suite=suite
-        )
+        text = hostsettings.debian_sources(files, host_suite=release.get("VERSION_CODENAME", ""), suite=suite)
         return self._write(f"{suite}.list", text) if text else ""

@@ -19,8 +19,10 @@ MOUNT = "/run/host"
 
 
 def apt_conf(dump: str, *, certificates: str) -> str:
-    """The Acquire settings (proxies, timeouts, checks) out of ``apt-config dump``, and the bundle for https."""
-    wanted = (line for line in dump.splitlines() if line.startswith("Acquire::") and not line.endswith(' "";'))
+    """The Acquire settings (proxies, timeouts, checks) out of ``apt-config dump``, and the bundle."""
+    wanted = (
+        line for line in dump.splitlines() if line.startswith("Acquire::") and not line.endswith(' "";')
+    )
     text = "".join(f"{line}\n" for line in wanted if "::IndexTargets::" not in line)
     return text + (f'Acquire::https::CaInfo "{certificates}";\n' if certificates else "")
 
@@ -51,7 +53,7 @@ def pip_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-# Settings that say where packages come from; the rest (user, target, require-virtualenv...) is about this host.
+# Settings that say where packages come from; the rest (user, target...) is about this host.
 _PIP = (
     "index-url",
     "extra-index-url",

@@ -46,8 +46,8 @@ class Image:
     """A container image from a Containerfile.
 
     ``base`` names the artifact that the Containerfile gets as build argument BASE; ``binaries`` are
-    ``artifact/file`` pairs that stand in ``bin/`` of the context. ``tag`` may hold ``{version}`` of ``version_of``;
-    without a tag the image is tagged by its key.
+    ``artifact/file`` pairs that stand in ``bin/`` of the context. ``tag`` may hold ``{version}``, that of
+    ``version_of``; without a tag the image is tagged by its key.
     """
 
     source: str
@@ -166,7 +166,7 @@ def _spec(f: _Fields) -> Spec:
 
 
 def parse_catalogue(entries: Sequence[Mapping[str, Any]]) -> dict[str, Artifact]:
-    """The catalogue by name. Raises CeleryOpsError for a missing, unknown or ill-typed field or a repeated name."""
+    """The catalogue by name. Raises CeleryOpsError for a bad field or a repeated name."""
     catalogue: dict[str, Artifact] = {}
     for entry in entries:
         f = _Fields(str(entry.get("name", "?")), entry)

@@ -16,7 +16,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 __all__ = ["Cancelled", "Runner", "last_line"]
 
 
-class Cancelled(Exception):  # noqa: N818
+class Cancelled(Exception):
     """The build was given up because another part of it failed."""
 
 
@@ -47,7 +47,7 @@ class Runner:
             except FileNotFoundError as error:
                 raise self.failed(
                     f"the program {argv[0]} is not installed",
-                    remedy="run with `artifacts_install_packages: true`, or install the package that holds it",
+                    remedy="set `artifacts_install_packages: true`, or install its package",
                 ) from error
             try:
                 self._wait(process)

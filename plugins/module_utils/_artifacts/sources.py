@@ -24,7 +24,10 @@ def _ignored(folder: Path) -> tuple[str, ...]:
     if not path.is_file():
         return _NOISE
     lines = (line.strip().rstrip("/") for line in path.read_text(encoding="utf-8").splitlines())
-    return (*_NOISE, *(line.removeprefix("**/") for line in lines if line and not line.startswith(("#", "!"))))
+    return (
+        *_NOISE,
+        *(line.removeprefix("**/") for line in lines if line and not line.startswith(("#", "!"))),
+    )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -66,7 +69,7 @@ def digests(source: str) -> dict[str, str]:
 
 
 def stage(source: str, target: Path) -> None:
-    """Copies the files that ``digests`` counts, so that a build sees what its key was made from and no more."""
+    """Copies the files that ``digests`` counts, so that a build sees what its key is made of."""
     folder = Path(source)
     target.mkdir(parents=True, exist_ok=True)
     for path in _files(folder):

@@ -85,7 +85,7 @@ class Store:
             ) from error
 
     def publish(self, staged: Path, name: str, key: str, meta: Mapping[str, Any]) -> None:
-        """Makes the content of ``staged`` the artifact: readable by all, on disk, then visible in one step."""
+        """Makes the content of ``staged`` the artifact: readable by all, then there in one step."""
         (staged / _META).write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for path in [staged, *staged.rglob("*")]:
             if path.is_symlink():
