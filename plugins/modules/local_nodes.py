@@ -44,8 +44,11 @@ options:
         type: str
         required: true
   image:
-    description: The image of the nodes. It has to be in podman's storage; nothing is pulled. Needed to make nodes.
+    description: The image of the nodes. Nothing is pulled. Needed to make nodes.
     type: str
+  archive:
+    description: Archive to load the image from where podman's storage lacks it.
+    type: path
   network:
     description: Name of the podman network. Needed to make nodes.
     type: str
@@ -180,6 +183,7 @@ SPEC = {
         "options": {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
     },
     "image": {"type": "str"},
+    "archive": {"type": "path"},
     "network": {"type": "str"},
     "subnet": {"type": "str"},
     "prefix": {"type": "str"},
@@ -214,6 +218,7 @@ def declared(params: dict) -> Platform:
         mounts=tuple(Mount(m["source"], m["target"] or m["source"], m["read_only"]) for m in params["mounts"]),
         runtime=params["runtime"],
         ulimits=tuple(params["ulimits"]),
+        archive=params["archive"] or "",
     )
 
 

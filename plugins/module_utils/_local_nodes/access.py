@@ -35,18 +35,20 @@ def read(podman: Podman, container: str, key: str) -> Access:
 
 def set_up(podman: Podman, container: str, key: str) -> None:
     """Give the node a host key of its own where it has none, and the controller's key."""
+    # First let the node boot: an image may make keys in its SSH server's unit, and two at it would mix their halves.
     script = f"""
 set -e
-[ -s {_HOST_KEY} ] || {{ rm -f {_HOST_KEY}*; ssh-keygen -q -t ed25519 -N '' -C '' -f {_HOST_KEY}; }}
+i=0
+until state=$(systemctl is-system-running --wait 2>/dev/null); [ -n "$state" ] && [ "$state" != offline ]; do
+  i=$((i + 1)); [ "$i" -lt 100 ] || {{ echo 'systemd of the node does not answer' >&2; exit 1; }}
+  sleep 0.1
+done
 install -d -m 700 /root/.ssh
 cat > {_AUTHORIZED}.new
 chmod 600 {_AUTHORIZED}.new
 mv {_AUTHORIZED}.new {_AUTHORIZED}
-i=0
-until systemctl restart ssh 2>/dev/null; do
-  i=$((i + 1)); [ "$i" -lt 50 ] || exec systemctl restart ssh
-  sleep 0.2 # systemd of a node that has just started does not take orders yet
-done
+[ -s {_HOST_KEY}.pub ] || ssh-keygen -A > /dev/null
+systemctl is-active --quiet ssh || systemctl restart ssh
 """
     podman.execute(container, script, stdin=key.strip() + "\n")
 

@@ -83,6 +83,8 @@ class Platform:
     mounts: tuple[Mount, ...] = ()
     runtime: str = "runc"
     ulimits: tuple[str, ...] = ()
+    # Where the image is loaded from when podman's storage lacks it; no part of what makes a node this node.
+    archive: str = ""
 
     def container(self, node: Node) -> str:
         return f"{self.prefix}{node.name}"
@@ -267,14 +269,16 @@ def plan_present(platform: Platform, observed: Observed, *, recreate: bool) -> l
             actions.append(Action("create", "container", platform.container(node), node))
         if fresh or (container is not None and not container.running):
             actions.append(Action("start", "container", platform.container(node), node))
-    if not observed.image_present and any(a.verb == "create" and a.kind == "container" for a in actions):
+    if observed.image_present or not any(a.verb == "create" and a.kind == "container" for a in actions):
+        return actions
+    if not platform.archive:
         raise CeleryOpsError(
             "The image of the nodes is not in podman's storage",
             expected=platform.image,
             found="no such image",
             remedy="run the role artifacts first (make artifacts), or set local_nodes_image to an image that is there",
         )
-    return actions
+    return [Action("load", "image", platform.image), *actions]
 
 
 def _settings(changed: Mapping[str, Mapping[str, tuple[Any, Any]]], side: int) -> str:

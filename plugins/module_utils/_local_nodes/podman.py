@@ -92,6 +92,8 @@ class Podman:
             self._remove(action)
         elif action.verb == "start":
             run([self._binary, "start", action.name])
+        elif action.verb == "load" and platform is not None:
+            run([self._binary, "load", "--quiet", "--input", platform.archive])
         elif platform is not None:
             self._create(action, platform)
 
