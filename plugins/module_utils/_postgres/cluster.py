@@ -1,0 +1,143 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A PostgreSQL cluster under Patroni, reached through the Kubernetes API: objects, and psql in its pods."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import ExecResult, exec_in_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._postgres import patroni
+
+__all__ = ["PatroniCluster"]
+
+CONTAINER = "postgresql"
+_CONFIG_FILE = "/etc/patroni/patroni.yml"
+_POLL_SECONDS = 0.5
+
+
+class PatroniCluster:
+    """One cluster by namespace and name. Every call is one request to the API server."""
+
+    def __init__(self, api: Api, namespace: str, name: str) -> None:
+        self.api = api
+        self.namespace = namespace
+        self.name = name
+
+    def exists(self) -> bool:
+        """Whether the cluster was ever applied here."""
+        return self._object("apps/v1", "StatefulSet", self.name) is not None
+
+    def leader(self) -> str | None:
+        """The pod that holds the lock now."""
+        return patroni.leader(self._object("v1", "Endpoints", self.name))
+
+    def members(self) -> tuple[patroni.Member, ...]:
+        selector = f"app.kubernetes.io/name=postgresql,app.kubernetes.io/instance={self.name}"
+        pods = self.api.list("v1", "Pod", namespace=self.namespace, label_selector=selector)
+        return tuple(sorted(map(patroni.member, pods), key=lambda member: member.pod))
+
+    def wait_for_leader(self, timeout: float) -> str:
+        """The leader, once its pod is ready. Raises CeleryOpsError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            holder, members = self.leader(), self.members()
+            if any(m.pod == holder and m.ready and m.state == "running" for m in members):
+                return str(holder)
+            if time.monotonic() > deadline:
+                pods = ", ".join(f"{m.pod}: {m.role}, {m.state}" for m in members)
+                raise CeleryOpsError(
+                    f"PostgreSQL cluster '{self.name}' has no ready leader",
+                    expected=f"a pod that holds the lock and is ready within {timeout:g} s",
+                    found=f"lock: {holder or 'nobody'}; pods: {pods or 'none'}",
+                    remedy=f"Read the logs of StatefulSet {self.name} in namespace {self.namespace}.",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def password(self, secret: str, username: str) -> str | None:
+        """The password in a Secret of the operator's form; None when there is no such Secret."""
+        found = self._object("v1", "Secret", secret)
+        if found is None:
+            return None
+        data = {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        if data.get("username") != username or not data.get("password"):
+            raise CeleryOpsError(
+                f"Secret '{secret}' does not hold the credentials of '{username}'",
+                expected=f"keys username (with the value '{username}') and password (not empty)",
+                found=f"keys {', '.join(sorted(data)) or 'none'}; username '{data.get('username', '')}'",
+                remedy="Correct the Secret, or delete it to have a new password made.",
+            )
+        return data["password"]
+
+    def configuration(self) -> dict[str, Any]:
+        """Patroni's settings for the whole cluster; empty before the first start."""
+        annotations = (self._object("v1", "Endpoints", f"{self.name}-config") or {}).get("metadata", {})
+        result = json.loads((annotations.get("annotations") or {}).get("config") or "{}")
+        return dict(result)
+
+    def write_configuration(self, configuration: Mapping[str, Any]) -> None:
+        """Stores new settings as Patroni itself does; every member reads them at once."""
+        text = json.dumps(configuration, separators=(",", ":"))
+        body = {"metadata": {"annotations": {"config": text}}}
+        self.api.patch(self._ref("v1", "Endpoints", f"{self.name}-config"), body)
+
+    def restart(self, pod: str) -> None:
+        """Restarts PostgreSQL, not the pod, and returns when it is up."""
+        command = ["patronictl", "-c", _CONFIG_FILE, "restart", "--force", "--pending", self.name, pod]
+        result = self._exec(pod, command, None, 120)
+        if result.rc != 0 or "Success" not in result.stdout:
+            raise CeleryOpsError(
+                f"PostgreSQL in pod '{pod}' was not restarted",
+                expected="patronictl to report success",
+                found=(result.stdout + result.stderr).strip() or f"exit code {result.rc}",
+                remedy=f"Run `patronictl -c {_CONFIG_FILE} list` in the pod for its state.",
+            )
+
+    def sql(self, pod: str, statements: str, timeout: float = 60) -> str:
+        """Runs statements as the superuser over the pod's own socket; returns what psql printed."""
+        command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"]
+        result = self._exec(pod, [*command, "-d", "postgres", "-f", "-"], statements, timeout)
+        return self._answer(result, f"PostgreSQL in pod '{pod}'")
+
+    def sql_as(self, pod: str, statements: str, *, host: str, database: str, user: str, password: str) -> str:
+        """Runs statements from a pod as any client would: through a Service, with a password.
+
+        The password goes over the command's input: arguments would stand in the API server's audit log.
+        """
+        psql = (
+            "IFS= read -r PGPASSWORD; export PGPASSWORD PGCONNECT_TIMEOUT=5; "
+            'exec psql -X -q -A -t -w -v ON_ERROR_STOP=1 -v VERBOSITY=terse -h "$1" -d "$2" -U "$3" -f -'
+        )
+        command = ["sh", "-c", psql, "psql", host, database, user]
+        result = self._exec(pod, command, f"{password}\n{statements}", 30)
+        return self._answer(result, f"Database '{database}' at {host} as '{user}'")
+
+    def _answer(self, result: ExecResult, what: str) -> str:
+        if result.rc == 0:
+            return result.stdout.strip()
+        raise CeleryOpsError(
+            f"{what} refused a statement",
+            expected="psql to end with 0",
+            found=result.stderr.strip() or result.stdout.strip() or f"exit code {result.rc}",
+            remedy=f"The logs of the pods of '{self.name}' in namespace {self.namespace} say more.",
+        )
+
+    def _exec(self, pod: str, command: list[str], stdin: str | None, timeout: float) -> ExecResult:
+        # psql ends at \q: the end of input does not travel over every version of the exec protocol.
+        text = None if stdin is None else f"{stdin}\n\\q\n"
+        return exec_in_pod(
+            self.api, self.namespace, pod, command, container=CONTAINER, stdin=text, timeout=timeout
+        )
+
+    def _ref(self, api_version: str, kind: str, name: str) -> ObjectRef:
+        return ObjectRef(api_version, kind, name, self.namespace)
+
+    def _object(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
+        return self.api.get(self._ref(api_version, kind, name))

@@ -1,0 +1,158 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgresql_cluster_info
+short_description: Leader and members of a PostgreSQL cluster under Patroni, and what its clients get
+version_added: 0.1.0
+author:
+  - The celeryops maintainers (@celeryops)
+description:
+  - Reads what Patroni says about the cluster from the objects it keeps in the Kubernetes API.
+  - For every endpoint, signs in from the leader's pod as a client does - through the Service, with the
+    password out of a Secret - and commits a transaction that makes a temporary table and writes to it.
+    A replica, and a pooler that leads to one, refuses that; nothing of it stays.
+options:
+  namespace:
+    description: Namespace of the cluster.
+    type: str
+    required: true
+  name:
+    description: Name of the cluster, which is that of its StatefulSet.
+    type: str
+    required: true
+  endpoints:
+    description: What is signed in to.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name of the Service, at port 5432.
+        type: str
+        required: true
+      database:
+        description: The database.
+        type: str
+        required: true
+      user:
+        description: The role that signs in.
+        type: str
+        required: true
+      secret:
+        description: Secret with the keys C(username), equal to I(user), and C(password).
+        type: str
+        required: true
+  wait:
+    description:
+      - Seconds for which an endpoint that takes no write is asked again. A pooler goes on answering with its
+        last failed sign-in for a second, and a new primary takes a few.
+    type: int
+    default: 0
+extends_documentation_fragment:
+  - celeryops.platform.kube
+attributes:
+  check_mode:
+    support: full
+    description: Does the same.
+  diff_mode:
+    support: N/A
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Never reports a change.
+seealso:
+  - module: celeryops.platform.postgresql_cluster
+"""
+
+EXAMPLES = r"""
+- name: Ask the cluster who leads and whether the shop's pooler takes writes
+  celeryops.platform.postgresql_cluster_info:
+    kubeconfig: ~/.kube/config
+    namespace: jewelry-shop
+    name: jewelry-shop-db
+    endpoints:
+      - host: jewelry-shop-db-pooler
+        database: jewelry_shop
+        user: jewelry_app
+        secret: jewelry-app.jewelry-shop-db.credentials.postgresql.acid.zalan.do
+  register: database
+"""
+
+RETURN = r"""
+exists:
+  description: Whether the cluster was applied.
+  returned: success
+  type: bool
+leader:
+  description: The pod that holds the lock, or null.
+  returned: success
+  type: str
+  sample: jewelry-shop-db-0
+members:
+  description: The pods, as Patroni last described them.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - pod: jewelry-shop-db-0
+      node: worker-1
+      ready: true
+      role: primary
+      state: running
+      timeline: 1
+      pending_restart: false
+endpoints:
+  description: What each endpoint answered. C(error) is null where the write was committed.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - host: jewelry-shop-db-pooler
+      database: jewelry_shop
+      user: jewelry_app
+      writable: true
+      server: 10.42.1.7
+      version: "15.20"
+      error: null
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import connect
+from ansible_collections.celeryops.platform.plugins.module_utils._postgres.cluster import PatroniCluster
+from ansible_collections.celeryops.platform.plugins.module_utils._postgres.inspect import describe
+
+
+def main() -> None:
+    text = {"type": "str", "required": True}
+    endpoint = {"host": text, "database": text, "user": text, "secret": {**text, "no_log": False}}
+    module = AnsibleModule(
+        argument_spec={
+            **KUBE_ARGS,
+            "namespace": text,
+            "name": text,
+            "endpoints": {"type": "list", "elements": "dict", "default": [], "options": endpoint},
+            "wait": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        cluster = PatroniCluster(connect(params), params["namespace"], params["name"])
+        result = describe(cluster, params["endpoints"], wait=params["wait"])
+    except CeleryOpsError as error:
+        module.fail_json(msg=str(error), **error.details)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
