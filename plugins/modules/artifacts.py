@@ -13,8 +13,8 @@ version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
   - Builds what is missing of a catalogue - Go commands, Debian root file systems, container images - into a
-    cache on the controller. An artifact's key is the SHA-256 of all it follows from, so what has not changed is
-    not built.
+    cache on the controller. An artifact's key is the SHA-256 of all it follows from, so what has not changed
+    is not built.
   - Every 15 seconds a line says what is being built and for how long.
   - An artifact appears in the cache whole or not at all. A run that was interrupted is completed by the next;
     of two runs at once one waits and then uses what the other built.
@@ -35,7 +35,7 @@ options:
         type: str
         required: true
       kind:
-        description: V(go) compiles commands, V(base) makes a root file system, V(image) builds a Containerfile.
+        description: V(go) compiles commands, V(base) makes a root folder, V(image) builds a Containerfile.
         type: str
         choices: [go, base, image]
         required: true
@@ -162,7 +162,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 artifacts:
-  description: The artifacts wanted and those they are built from, each after its needs. Also there on failure.
+  description: The artifacts wanted and those they are built from, each after its needs. Also on failure.
   returned: always
   type: list
   elements: dict

@@ -4,5 +4,6 @@
 """Build binaries and images from package registries and cache them by the hash of their inputs.
 
 ``model``, ``keys``, ``plan``, ``commands``, ``golang``, ``hostsettings`` and ``diagnosis`` are pure.
-``sources``, ``store``, ``process``, ``toolchain``, ``host``, ``builders`` and ``engine`` touch files and run programs.
+``sources``, ``store``, ``process``, ``toolchain``, ``host``, ``builders`` and ``engine`` touch files and run
+programs.
 """
