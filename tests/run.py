@@ -15,9 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -108,7 +108,8 @@ def molecule(scenario: str) -> Tally:
     if not tally.failed and scenario == "default":
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
         kubeconfig = state / "celeryops" / MOLECULE_PLATFORM / "kubeconfig"
-        tally.add(pytest("cluster", "tests/integration", "-m", "cluster", env={"KUBECONFIG": str(kubeconfig)}))
+        env_cluster = {"KUBECONFIG": str(kubeconfig)}
+        tally.add(pytest("cluster", "tests/integration", "-m", "cluster", env=env_cluster))
     tally.add(command(f"molecule {scenario} destroy", "molecule", "destroy", "-s", scenario, env=env))
     return tally
 
@@ -130,7 +131,8 @@ def main() -> int:
 
     print("\n=== summary " + "=" * 63)
     for name, tally, seconds in times:
-        print(f"{name:12} {tally.passed:4} passed {len(tally.failed):3} failed {len(tally.skipped):3} skipped {seconds:7.0f} s")
+        counts = f"{tally.passed:4} passed {len(tally.failed):3} failed {len(tally.skipped):3} skipped"
+        print(f"{name:12} {counts} {seconds:7.0f} s")
     for label, reason in total.skipped:
         print(f"skipped: {label}: {reason}")
     for label in total.failed:
