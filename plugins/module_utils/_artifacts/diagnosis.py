@@ -79,6 +79,8 @@ def remedy(log: str) -> str:
             "what a registry sent differs from the pinned hash: check the mirror in use; change the pin "
             "only if you trust the new content"
         )
+    if "No module named pip" in log:
+        return "set `artifacts_python` to a Python that has pip (Debian: python3-pip), or install a newer Go"
     if re.search(_NETWORK, log):
         trouble = [line for line in log.splitlines() if re.search(_NETWORK, line)]
         for pattern, registry, setting in _REGISTRIES:

@@ -37,6 +37,9 @@ __all__ = ["Factory"]
 # Seconds between two progress lines of one artifact.
 _EVERY = 15.0
 
+# Versions of an image that stay in the cache; two branches of one application take turns without building.
+_KEEP = 3
+
 
 @dataclass
 class Factory:
@@ -77,7 +80,9 @@ class Factory:
 
     def _version(self, artifact: Artifact) -> str:
         spec = artifact.spec
-        return golang.module_version(self._go_mod(spec), spec.module) if isinstance(spec, Go) else ""
+        if isinstance(spec, Go) and spec.module:
+            return golang.module_version(self._go_mod(spec), spec.module)
+        return ""
 
     def _settings(self, artifact: Artifact) -> dict[str, str]:
         settings = {"machine": platform.machine()}
@@ -233,6 +238,9 @@ class _Run:
             "files": files,
         }
         store.publish(staged, name, step.key, meta)
+        if step.reference:
+            # A node needs an archive no more once it is imported; commands it runs from where they lie.
+            store.prune(name, _KEEP)
 
     def _collect(self) -> None:
         for name, future in list(self._running.items()):

@@ -18,7 +18,7 @@ __all__ = ["Artifact", "Base", "Go", "Image", "Spec", "parse_catalogue"]
 class Go:
     """Commands compiled from the ``tool`` lines of a go.mod.
 
-    ``module`` names the line of go.mod whose version is the version of the binaries; ``ldflags`` may hold
+    ``module``, if given, names the line of go.mod with the version of the binaries; ``ldflags`` may hold
     ``{version}``, ``{number}`` (without the v), ``{major}`` and ``{minor}``. ``rename`` maps a file name that
     Go chose to the one wanted. ``check`` is a command whose output must hold the version number.
     """
@@ -134,7 +134,7 @@ def _spec(f: _Fields) -> Spec:
     if kind == "go":
         return Go(
             source=f.text("source"),
-            module=f.text("module"),
+            module=f.text("module", ""),
             binaries=f.texts("binaries"),
             ldflags=f.texts("ldflags"),
             rename=f.pairs("rename"),

@@ -100,6 +100,12 @@ class Store:
         staged.rename(target)
         _flush(target.parent)
 
+    def prune(self, name: str, keep: int) -> None:
+        """Forgets all but the ``keep`` newest versions of an artifact."""
+        versions = sorted((self.root / name).iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
+        for old in versions[keep:]:
+            shutil.rmtree(old)
+
     def remove(self, name: str) -> bool:
         """Forgets every version of an artifact; true when there was one."""
         folder = self.root / name
