@@ -1,26 +1,35 @@
+# -*- coding: utf-8 -*-
+
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a module reaches the Kubernetes API."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
+    """Options of every module that speaks to the Kubernetes API."""
+
     DOCUMENTATION = r"""
 options:
   kubeconfig:
     description:
-      - The kubeconfig that leads to the cluster.
-      - Without it the library's own rules apply, E(KUBECONFIG) first; inside a pod its service account is used.
+      - Path of the kubeconfig. Without it, the environment variable E(KUBECONFIG), then C(~/.kube/config),
+        and inside a cluster the pod's service account.
     type: path
   context:
-    description:
-      - The context of the kubeconfig; without it the current one.
+    description: Context of the kubeconfig; by default its current one.
     type: str
+  request_timeout:
+    description: Seconds to wait for the answer to one request.
+    type: float
+    default: 30
+  retry_timeout:
+    description:
+      - For how many seconds a request is repeated when the API server cannot be reached, is overloaded or
+        restarts. What it may have acted upon is repeated only where twice is the same as once.
+    type: float
+    default: 20
 requirements:
-  - python >= 3.11
   - kubernetes >= 36.0.2
-notes:
-  - Use C(module_defaults) with the group C(celeryops.platform.kube) to name the cluster once for a play.
 """

@@ -1,99 +1,175 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One client for the Kubernetes API: JSON objects in and out, connections reused, bounded retries.
-
-The ``kubernetes`` library does what is hard to do well: reading kubeconfigs, exec and token
-credentials, TLS, proxies. Its typed models are not used: objects stay the dictionaries they are.
-"""
+"""The API server as methods on JSON objects: one connection pool, discovery once, bounded retries."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
+import random
 import time
-import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
 
-try:
-    import urllib3
-    from kubernetes import client as kubernetes_client
-    from kubernetes import config as kubernetes_config
+from .errors import KubeError, NoClusterError, from_answer
+from .resources import Json, ObjectRef, Resource, parse_discovery
+from .session import KUBERNETES_IMPORT_ERROR, Channels, Query, Session, Unreachable
 
-    KUBERNETES_IMPORT_ERROR: str | None = None
-except ImportError:
-    KUBERNETES_IMPORT_ERROR = traceback.format_exc()
+__all__ = ["KUBERNETES_IMPORT_ERROR", "Api", "Json", "KubeError", "NoClusterError", "ObjectRef", "connect"]
 
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
-
-__all__ = ["KUBERNETES_IMPORT_ERROR", "Api", "ObjectRef", "connect"]
-
-Object = dict[str, Any]
-
-# Four tries in all, 0.2 + 0.8 + 3.2 s between them: an API server that restarts is back in that time.
-BACKOFF_SECONDS = (0.2, 0.8, 3.2)
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 60.0
-APPLY_PATCH = "application/apply-patch+yaml"
-MERGE_PATCH = "application/merge-patch+json"
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+# The server did not act on a request that it answered with one of these.
+_NOT_ACTED = (429, 503)
 
 
-@dataclass(frozen=True)
-class ObjectRef:
-    """Which object: ``namespace`` is None for a cluster-scoped one."""
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str | None = None
-
-    @classmethod
-    def of(cls, obj: Mapping[str, Any]) -> ObjectRef:
-        """The reference of an object as a manifest gives it."""
-        metadata = obj.get("metadata") or {}
-        return cls(obj["apiVersion"], obj["kind"], metadata["name"], metadata.get("namespace"))
-
-    def __str__(self) -> str:
-        place = f"{self.namespace}/" if self.namespace else ""
-        return f"{self.kind} {place}{self.name}"
-
-
-@dataclass(frozen=True)
-class Resource:
-    """What discovery says of a kind: the plural in its path, and whether it lives in a namespace."""
-
-    plural: str
-    namespaced: bool
+def connect(params: Mapping[str, Any]) -> Api:
+    """The API that the options KUBE_ARGS name. Raises NoClusterError where there is no such kubeconfig."""
+    timeout = float(params.get("request_timeout") or 30)
+    session = Session(params.get("kubeconfig"), params.get("context"), timeout)
+    return Api(session, retry_timeout=float(params.get("retry_timeout") or 0))
 
 
 class Api:
-    """The Kubernetes API of one cluster. Every method raises :class:`KubeError`."""
+    """One cluster. Every method raises KubeError; times are seconds; objects are what JSON makes of them."""
 
-    def __init__(self, api_client: Any) -> None:
-        self._client = api_client
-        self._pool = api_client.rest_client.pool_manager
-        self._resources: dict[str, dict[str, Resource]] = {}
-        self.requests = 0
+    def __init__(self, session: Session, *, retry_timeout: float = 20) -> None:
+        self._session = session
+        self._retry_timeout = retry_timeout
+        self._resources: dict[tuple[str, str], Resource] | None = None
 
     @property
     def host(self) -> str:
-        """The API server's URL."""
-        return str(self._client.configuration.host)
+        return self._session.host
 
-    # -- objects ------------------------------------------------------------------------------
+    # Requests
 
-    def get(self, ref: ObjectRef) -> Object | None:
-        """The object, or None where it does not exist."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Query = None,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        repeatable: bool | None = None,
+        what: str | None = None,
+    ) -> Any:
+        """Sends one request and returns the decoded JSON.
+
+        What failed on the way is repeated for as long as `retry_timeout` allows: anything the server did not
+        act upon, and when `repeatable` (by default all but POST) also what it may have acted upon.
+        """
+        text = self._exchange(
+            method,
+            path,
+            query,
+            body,
+            content_type=content_type,
+            accept=accept,
+            repeatable=repeatable,
+            what=what,
+        )
+        return json.loads(text) if text else None
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Any = None,
+        *,
+        content_type: str = "",
+        accept: str,
+        repeatable: bool | None = None,
+        what: str | None,
+    ) -> bytes:
+        payload = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": accept, **({"Content-Type": content_type} if payload is not None else {})}
+        may_repeat = method != "POST" if repeatable is None else repeatable
+        what = what or f"{method} {path}"
+        deadline = time.monotonic() + self._retry_timeout
+        pause, renewed = _PAUSE, False
+        while True:
+            wait = pause
+            try:
+                answer = self._session.request(method, path, query, payload, headers)
+            except Unreachable as error:
+                problem = self._silence(what, error)
+                again = may_repeat or not error.sent
+            else:
+                if answer.status < 300:
+                    return answer.body
+                problem = from_answer(what, answer.status, answer.body)
+                if answer.status == 401 and not renewed:
+                    renewed = True
+                    self._session.renew()
+                    continue
+                again = answer.status in _NOT_ACTED or (may_repeat and answer.status >= 500)
+                wait = answer.retry_after or pause
+            # Several clients that lost the same server should not all come back at the same moment.
+            wait *= 0.75 + random.random() / 2  # noqa: S311 - spreads load, hides nothing
+            if not again or time.monotonic() + wait > deadline:
+                raise problem
+            time.sleep(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _silence(self, what: str, error: Unreachable) -> KubeError:
+        return KubeError(
+            f"{what}: no answer from the API server",
+            expected=f"an answer from {self.host} within {self._retry_timeout:g} s",
+            found=str(error),
+            remedy="check that the cluster is up, that `kubeconfig` names it, and what lies in between",
+        )
+
+    # Kinds
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Where a kind lives. Kinds that came up since the first look (a new CRD) are found too."""
+        found = self.find_resource(api_version, kind)
+        if found is None:
+            raise KubeError(
+                f"the API server does not know {kind} in {api_version}",
+                status=404,
+                reason="NotFound",
+                expected="a kind that is built in, or whose CustomResourceDefinition exists",
+                found=f"no {kind} in {api_version} on {self.host}",
+                remedy="correct apiVersion and kind, or install the operator that brings this kind",
+            )
+        return found
+
+    def find_resource(self, api_version: str, kind: str) -> Resource | None:
+        key = (api_version, kind)
+        if self._resources is not None and key in self._resources:
+            return self._resources[key]
+        documents = [self.request("GET", path, accept=_DISCOVERY) for path in ("/api", "/apis")]
+        self._resources = parse_discovery(documents)
+        return self._resources.get(key)
+
+    def path(self, ref: ObjectRef, subresource: str | None = None) -> str:
+        resource = self.resource(ref.api_version, ref.kind)
+        if resource.namespaced and not ref.namespace:
+            raise KubeError(
+                f"{ref} names no namespace",
+                expected="metadata.namespace, as the kind lives in namespaces",
+                remedy="set it in the definition, or the option `namespace`",
+            )
+        return resource.path(ref.namespace, ref.name, subresource)
+
+    # Objects
+
+    def get(self, ref: ObjectRef) -> Json | None:
+        """The live object, or None."""
         try:
-            return self.request("GET", self.path(ref.api_version, ref.kind, ref.namespace, ref.name))
+            found: Json = self.request("GET", self.path(ref), what=f"GET {ref}")
         except KubeError as error:
             if error.not_found:
                 return None
             raise
+        return found
 
     def list(
         self,
@@ -102,47 +178,128 @@ class Api:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-    ) -> list[Object]:
-        """All objects of a kind, in one namespace or in all. Items carry apiVersion and kind."""
+    ) -> list[Json]:
+        """All objects of a kind, of one namespace or of all."""
+        resource = self.resource(api_version, kind)
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        answer = self.request("GET", self.path(api_version, kind, namespace), query)
-        return [{**item, "apiVersion": api_version, "kind": kind} for item in answer.get("items") or []]
+        answer = self.request(
+            "GET",
+            resource.path(namespace),
+            {key: value for key, value in query.items() if value},
+            what=f"LIST {kind} in {namespace or 'all namespaces'}",
+        )
+        # Items of a list do not repeat what the list says of all of them.
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in answer.get("items") or []]
 
-    def apply(self, obj: Object, *, field_manager: str, force: bool = False, dry_run: bool = False) -> Object:
-        """Server-side apply; returns the object as the server holds it afterwards."""
+    def apply(self, obj: Mapping[str, Any], *, field_manager: str, force: bool = False, dry_run: bool = False) -> Json:
+        """Server-side apply; returns the object as it is then (with `dry_run`: as it would be)."""
+        query = {"fieldManager": field_manager, "force": str(force).lower(), "fieldValidation": "Strict"}
+        if dry_run:
+            query["dryRun"] = "All"
         ref = ObjectRef.of(obj)
-        query = {"fieldManager": field_manager, "force": str(force).lower(), **_dry_run(dry_run)}
-        path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name)
-        return self.request("PATCH", path, query, obj, content_type=APPLY_PATCH)
+        path, what = self.path(ref), f"apply of {ref}"
+        applied: Json = self.request("PATCH", path, query, obj, content_type=_APPLY, what=what)
+        return applied
 
-    def create(self, obj: Object, *, field_manager: str | None = None, dry_run: bool = False) -> Object:
-        """POSTs an object; a name made from generateName is in the answer."""
-        namespace = (obj.get("metadata") or {}).get("namespace")
-        path = self.path(obj["apiVersion"], obj["kind"], namespace)
-        return self.request("POST", path, {"fieldManager": field_manager, **_dry_run(dry_run)}, obj)
+    def create(self, obj: Mapping[str, Any], dry_run: bool = False, field_manager: str = "celeryops") -> Json:
+        """Makes an object. Not repeated once the server may have made it."""
+        resource = self.resource(str(obj["apiVersion"]), str(obj["kind"]))
+        meta = obj["metadata"]
+        query = {
+            "fieldManager": field_manager,
+            "fieldValidation": "Strict",
+            **({"dryRun": "All"} if dry_run else {}),
+        }
+        made: Json = self.request(
+            "POST",
+            resource.path(meta.get("namespace")),
+            query,
+            obj,
+            repeatable=dry_run,
+            what=f"create of {resource.kind} {meta.get('name') or meta.get('generateName')}",
+        )
+        return made
 
     def patch(
-        self, ref: ObjectRef, body: Object, *, field_manager: str | None = None, dry_run: bool = False
-    ) -> Object:
-        """A JSON merge patch."""
-        path = self.path(ref.api_version, ref.kind, ref.namespace, ref.name)
-        query = {"fieldManager": field_manager, **_dry_run(dry_run)}
-        return self.request("PATCH", path, query, body, content_type=MERGE_PATCH)
+        self,
+        ref: ObjectRef,
+        body: Any,
+        *,
+        content_type: str = _MERGE,
+        field_manager: str = "celeryops",
+        dry_run: bool = False,
+        subresource: str | None = None,
+    ) -> Json:
+        """Changes an object; by default `body` is a JSON merge patch."""
+        query = {"fieldManager": field_manager, **({"dryRun": "All"} if dry_run else {})}
+        patched: Json = self.request(
+            "PATCH",
+            self.path(ref, subresource),
+            query,
+            body,
+            content_type=content_type,
+            what=f"patch of {ref}",
+        )
+        return patched
 
-    def delete(self, ref: ObjectRef, *, dry_run: bool = False, grace_seconds: int | None = None) -> bool:
-        """Deletes in the background; False where there was nothing to delete."""
-        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    def delete(
+        self,
+        ref: ObjectRef,
+        *,
+        propagation: str = "Background",
+        grace_seconds: int | None = None,
+        uid: str | None = None,
+        dry_run: bool = False,
+    ) -> bool:
+        """Removes an object, with `uid` only that very one; False when it was not there."""
+        options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if grace_seconds is not None:
-            body["gracePeriodSeconds"] = grace_seconds
+            options["gracePeriodSeconds"] = grace_seconds
+        if uid:
+            options["preconditions"] = {"uid": uid}
         if dry_run:
-            body["dryRun"] = ["All"]
+            options["dryRun"] = ["All"]
         try:
-            self.request("DELETE", self.path(ref.api_version, ref.kind, ref.namespace, ref.name), body=body)
+            self.request("DELETE", self.path(ref), body=options, what=f"delete of {ref}")
         except KubeError as error:
-            if error.not_found:
+            # With a uid, a conflict says that another object stands there now: the one meant is gone.
+            if error.not_found or (uid and error.conflict):
                 return False
             raise
         return True
+
+    def watch(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        field_selector: str | None = None,
+        label_selector: str | None = None,
+        resource_version: str | None = None,
+        timeout: float,
+    ) -> Iterator[tuple[str, Json]]:
+        """Events as (type, object) until the server ends the stream or `timeout` passes.
+
+        An expired `resource_version` raises KubeError with status 410: list again.
+        """
+        query = {
+            "watch": "true",
+            "timeoutSeconds": str(max(1, int(timeout))),
+            "fieldSelector": field_selector,
+            "labelSelector": label_selector,
+            "resourceVersion": resource_version,
+        }
+        path = self.resource(api_version, kind).path(namespace)
+        try:
+            for line in self._session.lines(path, {k: v for k, v in query.items() if v}, timeout + 5):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise from_answer(f"watch of {kind}", int(status.get("code") or 500), json.dumps(status).encode())
+                yield event["type"], event["object"]
+        except Unreachable as error:
+            raise self._silence(f"watch of {kind}", error) from error
 
     def pod_log(
         self,
@@ -152,209 +309,26 @@ class Api:
         tail_lines: int | None = None,
         previous: bool = False,
     ) -> str:
-        """A container's log; ``previous`` is that of its last, ended run."""
-        query = {"container": container, "tailLines": tail_lines, "previous": "true" if previous else None}
-        data = self._send("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query)
-        return data.decode("utf-8", "replace")
+        query = {
+            "container": container,
+            "tailLines": tail_lines,
+            "previous": "true" if previous else None,
+        }
+        path = self.path(ObjectRef("v1", "Pod", pod, namespace), "log")
+        chosen = {key: value for key, value in query.items() if value is not None}
+        what = f"log of Pod {namespace}/{pod}"
+        text = self._exchange("GET", path, chosen, accept="*/*", what=what)
+        return text.decode("utf-8", "replace")
 
-    # -- discovery ----------------------------------------------------------------------------
-
-    def path(self, api_version: str, kind: str, namespace: str | None = None, name: str | None = None) -> str:
-        """The URL path of a kind's collection, or of one object in it."""
-        resource = self.resource(api_version, kind)
-        parts = [_group_path(api_version)]
-        if resource.namespaced and namespace:
-            parts += ["namespaces", quote(namespace, safe="")]
-        parts.append(resource.plural)
-        if name:
-            parts.append(quote(name, safe=""))
-        return "/".join(parts)
-
-    def resource(self, api_version: str, kind: str) -> Resource:
-        """What the server serves under this apiVersion and kind; each apiVersion is asked for once."""
-        if kind not in self._resources.get(api_version, {}):
+    def channels(self, path: str, query: Query, protocols: Sequence[str], timeout: float, what: str) -> Channels:
+        """A stream of channels to a subresource of a pod. Repeated only where the server was not reached."""
+        deadline = time.monotonic() + min(timeout, self._retry_timeout)
+        while True:
             try:
-                answer = self.request("GET", _group_path(api_version))
+                return self._session.websocket(path, query, protocols, timeout)
+            except Unreachable as error:
+                if error.sent or time.monotonic() + _PAUSE > deadline:
+                    raise self._silence(what, error) from error
+                time.sleep(_PAUSE)
             except KubeError as error:
-                if not error.not_found:
-                    raise
-                answer = {"resources": []}
-            self._resources[api_version] = {
-                item["kind"]: Resource(item["name"], item["namespaced"])
-                for item in answer["resources"]
-                if "/" not in item["name"]
-            }
-        try:
-            return self._resources[api_version][kind]
-        except KeyError:
-            raise KubeError(
-                f"The API server does not serve {kind} of {api_version}",
-                status=404,
-                reason="UnknownKind",
-                expected=f"a kind that {self.host} serves",
-                found=f"{api_version} {kind}",
-                remedy="Install its CustomResourceDefinition first, or correct apiVersion and kind.",
-            ) from None
-
-    # -- requests -----------------------------------------------------------------------------
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Object | None = None,
-        content_type: str = "application/json",
-    ) -> Object:
-        """One request with a JSON answer."""
-        answer: Object = json.loads(self._send(method, path, query, body, content_type) or b"{}")
-        return answer
-
-    def watch(self, path: str, query: Mapping[str, Any], timeout: float) -> Any:
-        """Yields (type, object) of a watch until the server ends it or ``timeout`` seconds have passed."""
-        query = {**query, "watch": "true", "timeoutSeconds": max(1, int(timeout))}
-        response = self._once("GET", path, query, None, "application/json", stream_for=timeout + 5)
-        try:
-            pending = b""
-            for chunk in response.stream(None, decode_content=True):
-                *lines, pending = (pending + chunk).split(b"\n")
-                for line in filter(None, lines):
-                    event = json.loads(line)
-                    yield event["type"], event["object"]
-        except urllib3.exceptions.ReadTimeoutError:
-            return
-        finally:
-            response.close()
-
-    def authorization(self) -> dict[str, str]:
-        """The headers that authenticate a request; expired tokens are renewed by the library."""
-        headers: dict[str, str] = {}
-        self._client.update_params_for_auth(headers, [], ["BearerToken"])
-        return headers
-
-    @property
-    def library_client(self) -> Any:
-        """The library's own client, for what only the library does (port-forwards)."""
-        return self._client
-
-    @property
-    def configuration(self) -> Any:
-        """The library's configuration, for websocket connections."""
-        return self._client.configuration
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Object | None = None,
-        content_type: str = "application/json",
-    ) -> bytes:
-        # A POST may have been carried out although its answer was lost; everything else here is idempotent.
-        repeatable = method != "POST"
-        for pause in (*BACKOFF_SECONDS, None):
-            try:
-                response = self._once(method, path, query, body, content_type)
-            except urllib3.exceptions.HTTPError as error:
-                never_sent = isinstance(error, urllib3.exceptions.NewConnectionError)
-                if pause is None or not (repeatable or never_sent) or _certificate_refused(error):
-                    raise _unreachable(self.host, error) from error
-                time.sleep(pause)
-                continue
-            if response.status < 400:
-                return bytes(response.data)
-            retry = response.status == 429 or (repeatable and response.status in (500, 502, 503, 504))
-            if pause is None or not retry:
-                raise _refused(method, path, response.status, response.data)
-            time.sleep(max(pause, float(response.headers.get("Retry-After") or 0)))
-        raise AssertionError("the last try returns or raises")
-
-    def _once(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None,
-        body: Object | None,
-        content_type: str,
-        *,
-        stream_for: float | None = None,
-    ) -> Any:
-        self.requests += 1
-        pairs = {key: value for key, value in (query or {}).items() if value is not None}
-        url = f"{self.host}{path}" + (f"?{urlencode(pairs)}" if pairs else "")
-        headers = {"Accept": "application/json", "User-Agent": "celeryops.platform", **self.authorization()}
-        if body is not None:
-            headers["Content-Type"] = content_type
-        return self._pool.request(
-            method,
-            url,
-            headers=headers,
-            body=None if body is None else json.dumps(body).encode(),
-            preload_content=stream_for is None,
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=stream_for or READ_TIMEOUT),
-            retries=False,
-        )
-
-
-def connect(params: Mapping[str, Any]) -> Api:
-    """The API of the cluster that ``kubeconfig`` and ``context`` name; in a pod without them, its own."""
-    try:
-        if params.get("kubeconfig") or not _in_cluster():
-            client = kubernetes_config.new_client_from_config(
-                config_file=params.get("kubeconfig"), context=params.get("context")
-            )
-        else:
-            kubernetes_config.load_incluster_config()
-            client = kubernetes_client.ApiClient()
-    except (kubernetes_config.ConfigException, OSError) as error:
-        raise KubeError(
-            "The kubeconfig cannot be used",
-            expected="a readable kubeconfig that holds the context",
-            found=f"{params.get('kubeconfig') or 'the default kubeconfig'}: {error}",
-            remedy="Set kubeconfig and context, or bring the cluster up first.",
-        ) from error
-    return Api(client)
-
-
-def _in_cluster() -> bool:
-    return "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
-
-
-def _group_path(api_version: str) -> str:
-    return f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
-
-
-def _dry_run(dry_run: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if dry_run else {}
-
-
-def _certificate_refused(error: Exception) -> bool:
-    return isinstance(error, urllib3.exceptions.SSLError)
-
-
-def _unreachable(host: str, error: Exception) -> KubeError:
-    return KubeError(
-        "The API server cannot be reached",
-        reason="Unreachable",
-        expected=f"an answer from {host}",
-        found=str(error),
-        remedy="Check that the cluster runs and that the kubeconfig's server address is right.",
-    )
-
-
-def _refused(method: str, path: str, status: int, data: bytes) -> KubeError:
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        answer = {}
-    if not isinstance(answer, dict):
-        answer = {}
-    words = str(answer.get("message") or data.decode("utf-8", "replace")[:500])
-    reason = str(answer.get("reason") or http.client.responses.get(status, ""))
-    return KubeError(
-        f"The API server refused {method} {path}: {words}",
-        status=status,
-        reason=reason,
-        server_message=words,
-        causes=(answer.get("details") or {}).get("causes") or [],
-    )
+                raise from_answer(what, error.status, json.dumps(dict(error.body)).encode()) from error

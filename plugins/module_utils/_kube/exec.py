@@ -1,31 +1,31 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a command in a container of a pod, through the API server."""
+"""Commands in pods, through the API server."""
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from typing import Any
 
-try:
-    import yaml
-    from kubernetes.stream import ws_client
-    from websocket import WebSocketException
-except ImportError:
-    # client.KUBERNETES_IMPORT_ERROR says so; without a client nothing here is reached
-    pass
-
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
+from .client import Api
+from .errors import KubeError
+from .resources import ObjectRef
+from .session import Channels, Unreachable
 
 __all__ = ["ExecResult", "exec_in_pod"]
 
+# v5 adds a message that ends the command's input; Kubernetes speaks it since 1.30.
+_WITH_END, _WITHOUT_END = "v5.channel.k8s.io", "v4.channel.k8s.io"
+_STDIN, _STDOUT, _STDERR, _STATUS, _CLOSE = 0, 1, 2, 3, 255
+_CHUNK = 32 * 1024
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class ExecResult:
-    """What a command left: its exit status and both outputs, decoded as UTF-8."""
+    """Exit code and output of a command."""
 
     rc: int
     stdout: str
@@ -42,78 +42,93 @@ def exec_in_pod(
     stdin: str | None = None,
     timeout: float,
 ) -> ExecResult:
-    """Runs ``command`` (no shell) and waits ``timeout`` seconds at most.
+    """Runs `command` (no shell) and returns when it has ended; its input ends after `stdin`.
 
-    A status other than 0 is a result, not an error. Raises :class:`KubeError` when the command could
-    not be started, or has not ended in time; it is then still running in the container.
+    A command that does not end within `timeout` seconds raises KubeError; it may go on in the pod. Secrets
+    belong into `stdin`: the command line stands in the API server's audit log.
     """
-    query = [("command", part) for part in command]
+    query: list[tuple[str, Any]] = [("command", part) for part in command]
     query += [("stdout", "true"), ("stderr", "true")]
-    if stdin is not None:
-        query.append(("stdin", "true"))
     if container:
         query.append(("container", container))
-    url = f"{api.host}/api/v1/namespaces/{namespace}/pods/{pod}/exec?{urlencode(query)}"
-    where = f"pod {namespace}/{pod}"
-    try:
-        client = ws_client.WSClient(
-            api.configuration, ws_client.get_websocket_url(url), api.authorization(), capture_all=False
-        )
-    except (WebSocketException, OSError) as error:
-        raise KubeError(
-            f"No command can be run in {where}",
-            expected="a running container",
-            found=str(error),
-            remedy=f"See what kubectl --namespace {namespace} describe pod {pod} says.",
-        ) from error
-    try:
-        if stdin is not None:
-            client.write_stdin(stdin)
-            # Only version 5 of the protocol can close stdin; API servers from 1.30 on speak it.
-            client.close_channel(ws_client.STDIN_CHANNEL)
-        stdout, stderr, status = _collect(client, timeout)
-    except (WebSocketException, OSError) as error:
-        raise KubeError(f"The connection to {where} broke while a command ran", found=str(error)) from error
-    finally:
-        client.close()
-    if status is None:
-        raise KubeError(
-            f"A command in {where} has not ended",
-            expected=f"an end within {timeout:g} s",
-            found=f"{command[0]} still running",
-        )
-    return ExecResult(_exit_status(status, where), stdout, stderr)
-
-
-def _collect(client: ws_client.WSClient, timeout: float) -> tuple[str, str, str | None]:
-    """Both outputs and the status document, which the server sends last; None for it when time ran out."""
-    parts: dict[int, list[str]] = {1: [], 2: [], 3: []}
+    if stdin is not None:
+        query.append(("stdin", "true"))
+    what = f"exec of {command[0]} in Pod {namespace}/{pod}"
+    path = api.path(ObjectRef("v1", "Pod", pod, namespace), "exec")
     deadline = time.monotonic() + timeout
-    while client.is_open() and not parts[3]:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return "".join(parts[1]), "".join(parts[2]), None
-        # One TLS record may hold several frames: what the TLS layer already holds is not seen by a poll.
-        pending = getattr(client.sock.sock, "pending", lambda: 0)()
-        client.update(timeout=0 if pending else left)
-        for channel, texts in parts.items():
-            text = client._channels.pop(channel, "")
-            if text:
-                texts.append(text)
-    return "".join(parts[1]), "".join(parts[2]), "".join(parts[3]) or None
+    protocols = [_WITH_END, _WITHOUT_END] if stdin is None else [_WITH_END]
+    with api.channels(path, query, protocols, timeout, what) as channels:
+        output: dict[int, bytearray] = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
+        try:
+            if stdin is not None:
+                _feed(channels, stdin.encode(), output)
+            _collect(channels, output, deadline)
+        except Unreachable as error:
+            raise _lost(what, str(error)) from error
+        if time.monotonic() >= deadline and not output[_STATUS]:
+            raise KubeError(
+                f"{what} did not end",
+                expected=f"an end within {timeout:g} s",
+                found=_tail(output) or "no output",
+                remedy="raise the timeout if the command needs longer, or look for what it waits for",
+            )
+    if not output[_STATUS]:
+        raise _lost(what, "the stream ended before the command did")
+    text = {channel: bytes(data).decode("utf-8", "replace") for channel, data in output.items()}
+    return ExecResult(_exit_code(what, json.loads(text[_STATUS])), text[_STDOUT], text[_STDERR])
 
 
-def _exit_status(status: str, where: str) -> int:
-    document = yaml.safe_load(status)
-    if document.get("status") == "Success":
+def _feed(channels: Channels, data: bytes, output: dict[int, bytearray]) -> None:
+    for start in range(0, len(data), _CHUNK):
+        # Reading in between keeps a command that answers while it still reads from blocking both sides.
+        while channels.readable(0):
+            if not _take(channels, output):
+                return
+        channels.send(_STDIN, data[start : start + _CHUNK])
+    channels.send(_CLOSE, bytes([_STDIN]))
+
+
+def _collect(channels: Channels, output: dict[int, bytearray], deadline: float) -> None:
+    while channels.readable(deadline - time.monotonic()):
+        if not _take(channels, output):
+            return
+
+
+def _take(channels: Channels, output: dict[int, bytearray]) -> bool:
+    message = channels.receive()
+    if message is None:
+        return False
+    channel, data = message
+    if channel in output:
+        output[channel] += data
+    return True
+
+
+def _exit_code(what: str, status: dict[str, Any]) -> int:
+    if status.get("status") == "Success":
         return 0
-    for cause in (document.get("details") or {}).get("causes") or []:
+    for cause in (status.get("details") or {}).get("causes") or []:
         if cause.get("reason") == "ExitCode":
             return int(cause["message"])
+    said = str(status.get("message") or status)
     raise KubeError(
-        f"No command can be run in {where}",
-        reason=document.get("reason", ""),
-        server_message=document.get("message", ""),
-        expected="a command that exists in the image",
-        found=document.get("message", status),
+        f"{what} did not start: {said}",
+        status=int(status.get("code") or 500),
+        reason=str(status.get("reason") or ""),
+        server_message=said,
+        remedy="check that the pod runs and that its image holds the command",
+    )
+
+
+def _tail(output: dict[int, bytearray]) -> str:
+    text = bytes(output[_STDERR] or output[_STDOUT]).decode("utf-8", "replace").strip()
+    return " / ".join(text.splitlines()[-3:])
+
+
+def _lost(what: str, found: str) -> KubeError:
+    return KubeError(
+        f"{what}: the connection was lost",
+        expected="the command's exit code",
+        found=found,
+        remedy="see whether the pod was replaced or the API server restarted, then run again",
     )

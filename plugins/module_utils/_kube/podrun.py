@@ -1,115 +1,128 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs one short-lived Pod to its end and returns its log."""
+"""One command in a pod of its own: created, waited for, read, and deleted again."""
 
 from __future__ import annotations
 
 import copy
+import math
+import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
+from .client import Api
+from .errors import KubeError
+from .pods import trouble_of
+from .resources import Json, ObjectRef
 
 __all__ = ["PodRun", "run_pod"]
 
-# Waiting reasons that time does not heal. ImagePullBackOff covers ErrImagePull, which comes before it.
-HOPELESS = {"ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "CreateContainerConfigError"}
+# Longer than the scheduler and the kubelet need for anything that sorts itself out.
+_PATIENCE = 20.0
+_GONE = 410
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PodRun:
-    """How a Pod ended: phase ``Succeeded`` or ``Failed``, its first container's exit code and log."""
+    """How the pod ended: phase (Succeeded, Failed), and its first container's exit code and log."""
 
     phase: str
-    exit_code: int | None
+    exit_code: int
     log: str
 
 
-def run_pod(api: Api, pod: dict[str, Any], *, timeout: float) -> PodRun:
-    """Creates the Pod under a name of its own, waits ``timeout`` seconds at most, and deletes it always.
+def run_pod(api: Api, pod_manifest: Mapping[str, Any], *, timeout: float) -> PodRun:
+    """Runs a pod to its end, which is no error whatever its exit code.
 
-    ``pod`` is a manifest; its ``metadata.name`` becomes the prefix of the name. A container that ends
-    with a status other than 0 is a result. Raises :class:`KubeError` when the Pod is refused, cannot be
-    scheduled, cannot get its image, or does not end in time.
+    `metadata.name` is the beginning of the pod's name; a random end is added. The pod is deleted in every
+    case, and the cluster itself ends it after `timeout` seconds should this process not live to do so. Raises
+    KubeError when the pod is refused, cannot start, or does not end in time.
     """
-    manifest = copy.deepcopy(pod)
-    metadata = manifest["metadata"]
-    metadata["generateName"] = metadata.pop("name") + "-"
-    manifest["spec"] |= {
-        "restartPolicy": "Never",
-        # Ends the Pod even where this process is killed before it can delete it.
-        "activeDeadlineSeconds": int(timeout) + 10,
-    }
-    created = api.create(manifest)
-    ref = ObjectRef.of(created)
+    pod = copy.deepcopy(dict(pod_manifest))
+    pod["metadata"]["name"] = f"{pod['metadata']['name'][:50]}-{secrets.token_hex(3)}"
+    pod["spec"] = {"restartPolicy": "Never", "activeDeadlineSeconds": math.ceil(timeout), **pod["spec"]}
+    deadline = time.monotonic() + timeout
+    made = api.create(pod)
     try:
-        ended = _wait(api, ref, created, time.monotonic() + timeout)
-        status = (ended["status"].get("containerStatuses") or [{}])[0]
-        terminated = (status.get("state") or {}).get("terminated") or {}
-        log = api.pod_log(str(ref.namespace), ref.name)
-        return PodRun(ended["status"]["phase"], terminated.get("exitCode"), log)
+        ended = _end_of(api, made, deadline, timeout)
+        return _result(api, ended)
     finally:
-        api.delete(ref, grace_seconds=0)
+        api.delete(ObjectRef.of(made), grace_seconds=0, uid=made["metadata"]["uid"])
 
 
-def _wait(api: Api, ref: ObjectRef, pod: dict[str, Any], deadline: float) -> dict[str, Any]:
-    path = api.path("v1", "Pod", ref.namespace)
-    while True:
-        _raise_if_hopeless(ref, pod)
-        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-            return pod
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise KubeError(
-                f"{ref} has not ended",
-                expected="its end in time",
-                found=f"phase {pod.get('status', {}).get('phase')}: {_waiting(pod) or 'running'}",
-                remedy="Look at the namespace's events; give the call more time if the Pod was only late.",
+def _name(pod: Mapping[str, Any]) -> str:
+    return f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _end_of(api: Api, made: Json, deadline: float, timeout: float) -> Json:
+    """Watches the pod until it has ended."""
+    pod, meta = made, made["metadata"]
+    selector = f"metadata.name={meta['name']}"
+    version = str(meta["resourceVersion"])
+    troubled_since: float | None = None
+    while (left := deadline - time.monotonic()) > 0:
+        # A short watch, so that trouble which brings no further event is noticed when its patience ends.
+        span = min(left, _PATIENCE / 4) if troubled_since else left
+        try:
+            events = api.watch(
+                "v1",
+                "Pod",
+                meta["namespace"],
+                field_selector=selector,
+                resource_version=version,
+                timeout=span,
             )
-        query = {
-            "fieldSelector": f"metadata.name={ref.name}",
-            "resourceVersion": pod["metadata"]["resourceVersion"],
-        }
-        for kind, seen in api.watch(path, query, left):
-            if kind == "DELETED":
-                raise KubeError(f"{ref} was deleted by somebody else before it ended")
-            if kind == "ERROR":
-                # The resource version is too old: read the Pod again and go on from there.
-                pod = api.get(ref) or pod
-                break
-            pod = {**seen, "apiVersion": "v1", "kind": "Pod"}
-            _raise_if_hopeless(ref, pod)
-            if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-                return pod
+            for kind, seen in events:
+                pod = seen
+                version = str(pod["metadata"]["resourceVersion"])
+                if kind == "DELETED":
+                    raise KubeError(f"{_name(pod)} was deleted before it ended", remedy="run again")
+                if pod["status"].get("phase") in ("Succeeded", "Failed"):
+                    return pod
+                trouble = trouble_of(pod)
+                if trouble and trouble.lasting:
+                    raise _refusal(pod, str(trouble))
+                troubled_since = (troubled_since or time.monotonic()) if trouble else None
+                if troubled_since:
+                    break
+        except KubeError as error:
+            if error.status != _GONE:
+                raise
+            version = ""
+        trouble = trouble_of(pod)
+        if trouble and troubled_since and time.monotonic() - troubled_since > _PATIENCE:
+            raise _refusal(pod, str(trouble))
+    raise KubeError(
+        f"{_name(pod)} did not end",
+        expected=f"an end within {timeout:g} s",
+        found=str(trouble_of(pod) or f"phase {pod['status'].get('phase')}"),
+        remedy="raise the timeout if the work takes longer, or look for what it waits for",
+    )
 
 
-def _raise_if_hopeless(ref: ObjectRef, pod: dict[str, Any]) -> None:
-    status = pod.get("status") or {}
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            raise KubeError(
-                f"{ref} cannot be scheduled",
-                expected="a node with room for it",
-                found=condition.get("message", ""),
-                remedy="Free room on the nodes, add one, or lower the requests.",
-            )
-    waiting = _waiting(pod)
-    if waiting and waiting.split(":")[0] in HOPELESS:
+def _refusal(pod: Json, found: str) -> KubeError:
+    return KubeError(
+        f"{_name(pod)} does not start",
+        expected="a pod that is scheduled and whose image is there",
+        found=found,
+        remedy="correct what the message names; an image is imported on the nodes, or its name corrected",
+    )
+
+
+def _result(api: Api, pod: Json) -> PodRun:
+    meta, status = pod["metadata"], pod["status"]
+    name = pod["spec"]["containers"][0]["name"]
+    states = {entry["name"]: entry.get("state") or {} for entry in status.get("containerStatuses") or []}
+    ended = states.get(name, {}).get("terminated")
+    if not ended or status.get("reason") == "DeadlineExceeded":
         raise KubeError(
-            f"{ref} cannot start",
-            expected="its image and its configuration",
-            found=waiting,
-            remedy="Import or push the image, or create the Secret or ConfigMap that is named.",
+            f"{_name(pod)} was ended from outside",
+            expected=f"container {name} to end by itself",
+            found=f"{status.get('reason') or status.get('phase')}: {status.get('message') or 'no message'}",
+            remedy="raise the timeout if that was the reason, or free resources on the node",
         )
-
-
-def _waiting(pod: dict[str, Any]) -> str:
-    status = pod.get("status") or {}
-    for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = (one.get("state") or {}).get("waiting")
-        if waiting:
-            return f"{waiting.get('reason')}: {waiting.get('message', '')}"
-    return ""
+    log = api.pod_log(meta["namespace"], meta["name"], name)
+    return PodRun(str(status["phase"]), int(ended["exitCode"]), log)

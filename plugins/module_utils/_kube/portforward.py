@@ -1,96 +1,116 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A local port that leads to a port of one pod, through the API server."""
+"""A port of a pod on this machine's loopback, through the API server."""
 
 from __future__ import annotations
 
-import contextlib
+import select
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-try:
-    from kubernetes.client import CoreV1Api
-    from kubernetes.stream import portforward
-except ImportError:
-    # client.KUBERNETES_IMPORT_ERROR says so; without a client nothing here is reached
-    pass
-
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
+from .client import Api
+from .errors import KubeError
+from .resources import ObjectRef
+from .session import Channels, Unreachable
 
 __all__ = ["forward"]
 
+_PROTOCOL = "v4.channel.k8s.io"
+_DATA, _ERROR = 0, 1
+_CHUNK = 32 * 1024
 
-@contextlib.contextmanager
+
+@contextmanager
 def forward(api: Api, namespace: str, pod: str, port: int) -> Iterator[int]:
-    """Listens on a free port of 127.0.0.1 and passes every connection on to ``port`` of the pod.
+    """Yields a port of 127.0.0.1 that leads to `port` of the pod; each connection is a stream of its own.
 
-    Yields the local port. A pod that refuses shows as a connection that is closed at once. Everything
-    is closed on leaving.
+    Raises KubeError at once when the pod cannot be reached. A port on which nothing listens shows as a
+    connection that the other side closes. The protocol has no half-close: a client that closes ends both ways.
     """
-    open_sockets: set[socket.socket] = set()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        acceptor = threading.Thread(
-            target=_accept, args=(listener, api, namespace, pod, port, open_sockets), daemon=True
-        )
+    tunnel = _Tunnel(api, namespace, pod, port)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # The first stream is opened here, so that a missing pod is an error of this call.
+        ready = [tunnel.open()]
+        stopped = threading.Event()
+        acceptor = threading.Thread(target=_accept, args=(server, tunnel, ready, stopped), daemon=True)
         acceptor.start()
         try:
-            yield listener.getsockname()[1]
+            yield server.getsockname()[1]
         finally:
-            # wakes accept(), which a close from another thread does not
-            listener.shutdown(socket.SHUT_RDWR)
+            stopped.set()
+            # Unblocks accept(); closing the socket alone would not.
+            with suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
             acceptor.join()
-            for one in list(open_sockets):
-                _shut(one)
+            for channels in ready:
+                channels.close()
+            tunnel.close()
 
 
-def _accept(
-    listener: socket.socket, api: Api, namespace: str, pod: str, port: int, open_sockets: set[socket.socket]
-) -> None:
-    while True:
+class _Tunnel:
+    """Opens streams to one port and closes what is still open at the end."""
+
+    def __init__(self, api: Api, namespace: str, pod: str, port: int) -> None:
+        self._api = api
+        self._path = api.path(ObjectRef("v1", "Pod", pod, namespace), "portforward")
+        self._port = port
+        self._what = f"port-forward to Pod {namespace}/{pod} port {port}"
+        self._pumps: list[tuple[threading.Thread, socket.socket]] = []
+
+    def open(self) -> Channels:
+        return self._api.channels(self._path, {"ports": str(self._port)}, [_PROTOCOL], 30, self._what)
+
+    def serve(self, client: socket.socket, channels: Channels) -> None:
+        thread = threading.Thread(target=_pump, args=(client, channels), daemon=True)
+        self._pumps.append((thread, client))
+        thread.start()
+
+    def close(self) -> None:
+        for thread, client in self._pumps:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _accept(server: socket.socket, tunnel: _Tunnel, ready: list[Channels], stopped: threading.Event) -> None:
+    while not stopped.is_set():
         try:
-            local, _ = listener.accept()
+            client, _address = server.accept()
         except OSError:
             return
-        open_sockets.add(local)
-        threading.Thread(
-            target=_serve, args=(local, api, namespace, pod, port, open_sockets), daemon=True
-        ).start()
-
-
-def _serve(
-    local: socket.socket, api: Api, namespace: str, pod: str, port: int, open_sockets: set[socket.socket]
-) -> None:
-    with contextlib.closing(local):
         try:
-            tunnel = portforward(
-                CoreV1Api(api.library_client).connect_get_namespaced_pod_portforward,
-                pod,
-                namespace,
-                ports=str(port),
-            )
-        except Exception:
-            # The caller's client sees its connection closed and says so; there is nobody else to tell here.
-            open_sockets.discard(local)
-            return
-        remote = tunnel.socket(port)
-        upstream = threading.Thread(target=_pump, args=(local, remote), daemon=True)
-        upstream.start()
-        _pump(remote, local)
-        upstream.join()
-        tunnel.close()
-    open_sockets.discard(local)
+            channels = ready.pop() if ready else tunnel.open()
+        except KubeError:
+            client.close()
+            continue
+        tunnel.serve(client, channels)
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    _shut(target)
-    _shut(source)
-
-
-def _shut(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
+def _pump(client: socket.socket, channels: Channels) -> None:
+    """Carries bytes both ways in one thread: a TLS connection must not be used by two at once."""
+    greeted: set[int] = set()
+    source, sink = client.fileno(), channels.fileno()
+    with client, channels, suppress(OSError, Unreachable):
+        while True:
+            waiting = channels.readable(0)
+            readable = select.select([source, sink], [], [], 0 if waiting else None)[0]
+            if waiting or sink in readable:
+                message = channels.receive()
+                if message is None:
+                    return
+                channel, data = message
+                if channel in (_DATA, _ERROR) and channel not in greeted:
+                    # The first message of each channel repeats the port number.
+                    greeted.add(channel)
+                elif channel == _ERROR:
+                    return
+                elif channel == _DATA:
+                    client.sendall(data)
+            if source in readable:
+                data = client.recv(_CHUNK)
+                if not data:
+                    return
+                channels.send(_DATA, data)
