@@ -14,8 +14,8 @@ version_added: 0.1.0
 author:
   - The celeryops maintainers (@celeryops)
 description:
-  - Asks the API server of the control-plane node it runs on, with the credentials that kubeadm left there. It needs
-    nothing but Python, and no kubeconfig on the controller.
+  - Asks the API server of the control-plane node it runs on, with the credentials that kubeadm left there. It
+    needs nothing but Python, and no kubeconfig on the controller.
   - A node that is no control plane yet is no failure; C(initialised) is false then.
 options:
   nodes:
@@ -25,8 +25,8 @@ options:
     default: []
   wait_for:
     description:
-      - C(members) waits until I(nodes) have joined and each has a pod CIDR; C(ready) until they are ready too and CoreDNS
-        is available. When that does not come, the module fails and says what is missing.
+      - C(members) waits until I(nodes) have joined and each has a pod CIDR; C(ready) until they are ready too
+        and CoreDNS is available. When that does not come, the module fails and says what is missing.
     type: str
     choices: [nothing, members, ready]
     default: nothing
@@ -82,8 +82,13 @@ nodes:
   type: list
   elements: dict
   sample:
-    - {name: cp-1, address: 10.89.60.11, pod_cidr: 10.42.0.0/24, ready: true, reason: kubelet is posting ready status,
-       version: v1.36.3, runtime: "containerd://2.2.3"}
+    - name: cp-1
+      address: 10.89.60.11
+      pod_cidr: 10.42.0.0/24
+      ready: true
+      reason: kubelet is posting ready status
+      version: v1.36.3
+      runtime: containerd://v2.2.3
 corefile:
   description: CoreDNS's configuration.
   returned: always
@@ -97,6 +102,7 @@ fingerprint:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._node.survey import survey
 

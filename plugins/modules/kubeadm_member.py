@@ -14,10 +14,11 @@ version_added: 0.1.0
 author:
   - The celeryops maintainers (@celeryops)
 description:
-  - Runs on the node. It reads what kubeadm left there and goes on from it, so that an interrupted run is completed by
-    running again.
-  - An unfinished C(kubeadm init) is repeated over its own traces, or, where etcd holds no data yet, reset and
-    begun anew. An unfinished C(kubeadm join) is reset and begun anew. Data of etcd is never thrown away without I(reset).
+  - Runs on the node. It reads what kubeadm left there and goes on from it, so that an interrupted run is
+    completed by running again.
+  - An unfinished C(kubeadm init) is repeated over its own traces, or, where etcd holds no data yet, reset
+    and begun anew. An unfinished C(kubeadm join) is reset and begun anew. Data of etcd is kept unless I(reset)
+    is set.
 options:
   action:
     description: Whether this node begins the cluster or joins it.
@@ -42,7 +43,8 @@ options:
     elements: str
     default: []
   reset:
-    description: Throw away what is left of another cluster, or of this one, where going on from it is not possible.
+    description: Throw away what is left of another cluster, or of this one, where going on from it is not
+      possible.
     type: bool
     default: false
   timeout:
@@ -83,6 +85,7 @@ ca:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._node import kubeadm, membership
 

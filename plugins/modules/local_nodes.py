@@ -14,11 +14,12 @@ version_added: 0.1.0
 author:
   - The celeryops maintainers (@celeryops)
 description:
-  - Makes one podman container with systemd and an SSH server for every declared node, on an internal network of their
-    own, and gives the host an address on it. From then on a node is reached over SSH as any host is.
-  - Everything made carries the label C(celeryops.platform=<platform>), so that I(state=absent) removes exactly that.
-  - A stopped node is started again. A node whose declared settings differ from those it was made with is reported, or,
-    with I(recreate=true), made anew.
+  - Makes one podman container with systemd and an SSH server for every declared node, on an internal network
+    of their own, and gives the host an address on it. From then on a node is reached over SSH as any host is.
+  - Everything made carries the label C(celeryops.platform=<platform>), so that I(state=absent) removes
+    exactly that.
+  - A stopped node is started again. A node whose declared settings differ from those it was made with is
+    reported, or, with I(recreate=true), made anew.
 options:
   platform:
     description: Name of the platform that the nodes belong to. Several stand side by side on one host.
@@ -56,7 +57,8 @@ options:
     description: Its IPv4 subnet. The first address is the host's. Needed to make nodes.
     type: str
   prefix:
-    description: What the names of containers and volumes begin with; by default the platform's name and a dash.
+    description: What the names of containers and volumes begin with; by default the platform's name and a
+      dash.
     type: str
   volumes:
     description: Directories of a node that live on a volume instead of the container's own layer.
@@ -93,7 +95,8 @@ options:
     description: The public SSH key that may log in as root, as one line. Needed to make nodes.
     type: str
   kernel_minimums:
-    description: Kernel settings of the host that are raised where they are lower, such as C(fs.inotify.max_user_instances).
+    description: Kernel settings of the host that are raised where they are lower, such as
+      C(fs.inotify.max_user_instances).
     type: dict
     default: {}
   recreate:
@@ -164,8 +167,13 @@ strays:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
-from ansible_collections.celeryops.platform.plugins.module_utils._local_nodes.engine import Result, absent, present
+from ansible_collections.celeryops.platform.plugins.module_utils._local_nodes.engine import (
+    Result,
+    absent,
+    present,
+)
 from ansible_collections.celeryops.platform.plugins.module_utils._local_nodes.plan import (
     Mount,
     Network,
@@ -215,7 +223,9 @@ def declared(params: dict) -> Platform:
         nodes=tuple(Node(n["name"], n["address"]) for n in params["nodes"]),
         prefix=f"{params['platform']}-" if params["prefix"] is None else params["prefix"],
         volumes=tuple(params["volumes"]),
-        mounts=tuple(Mount(m["source"], m["target"] or m["source"], m["read_only"]) for m in params["mounts"]),
+        mounts=tuple(
+            Mount(m["source"], m["target"] or m["source"], m["read_only"]) for m in params["mounts"]
+        ),
         runtime=params["runtime"],
         ulimits=tuple(params["ulimits"]),
         archive=params["archive"] or "",
@@ -245,7 +255,9 @@ def main() -> None:
     except CeleryOpsError as error:
         module.fail_json(msg=str(error), **result.dump())
     for stray in result.strays:
-        module.warn(f"Container {stray} belongs to platform {module.params['platform']}, but no node declares it.")
+        module.warn(
+            f"Container {stray} belongs to platform {module.params['platform']}, but no node declares it."
+        )
     module.exit_json(**result.dump())
 
 

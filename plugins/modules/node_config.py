@@ -15,9 +15,10 @@ author:
   - The celeryops maintainers (@celeryops)
 description:
   - Compares a node with its declaration and corrects what differs, in the order of the options below.
-  - A task per file costs about half a second per node and file; a cluster node has a dozen of them, and most runs
-    find them unchanged. Here all of them are one task.
-  - Nothing is restarted. Running units whose watched paths changed are returned as C(outdated_units), for a handler.
+  - A task per file costs about half a second per node and file; a cluster node has a dozen of them, and most
+    runs find them unchanged. Here all of them are one task.
+  - Nothing is restarted. Running units whose watched paths changed are returned as C(outdated_units), for a
+    handler.
 options:
   packages:
     description: Debian packages that have to be there. Missing ones are returned, not installed.
@@ -62,7 +63,8 @@ options:
     elements: str
     default: []
   sysctls:
-    description: Kernel settings of the running system. To keep them, declare a file below /etc/sysctl.d as well.
+    description: Kernel settings of the running system. To keep them, declare a file below /etc/sysctl.d as
+      well.
     type: dict
     default: {}
   routes:
@@ -162,6 +164,7 @@ outdated_units:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._node.config import (
     File,

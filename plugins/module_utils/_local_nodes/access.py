@@ -28,14 +28,17 @@ class Access:
 
 def read(podman: Podman, container: str, key: str) -> Access:
     """Read through podman, not over the network: the key is the node's own, not whoever's answers first."""
-    text = podman.execute(container, f"cat {_HOST_KEY}.pub 2>/dev/null || echo; cat {_AUTHORIZED} 2>/dev/null || true")
+    text = podman.execute(
+        container, f"cat {_HOST_KEY}.pub 2>/dev/null || echo; cat {_AUTHORIZED} 2>/dev/null || true"
+    )
     first, _, rest = text.partition("\n")
     return Access(" ".join(first.split()[:2]), key.strip() in rest.splitlines())
 
 
 def set_up(podman: Podman, container: str, key: str) -> None:
     """Give the node a host key of its own where it has none, and the controller's key."""
-    # First let the node boot: an image may make keys in its SSH server's unit, and two at it would mix their halves.
+    # First let the node boot: an image may make keys in its SSH server's unit, and two at it would mix their
+    # halves.
     script = f"""
 set -e
 i=0
@@ -71,5 +74,6 @@ def wait_for_ssh(name: str, address: str, timeout: float) -> None:
         f"Node {name} does not answer over SSH",
         expected=f"an SSH server at {address}:22 within {timeout:.0f} s",
         found=reason,
-        remedy="`podman logs` and `podman exec … systemctl status ssh` show the node's side; `ip route get` the host's",
+        remedy="`podman logs` and `podman exec … systemctl status ssh` show the node's side; `ip route "
+        "get` the host's",
     )

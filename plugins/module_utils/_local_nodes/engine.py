@@ -68,7 +68,11 @@ def present(
         if not check:
             podman.apply(action, platform)
         result.actions.append(str(action))
-    unborn = {a.node.name for a in actions if a.node is not None and a.verb in ("create", "start")} if check else set()
+    unborn = (
+        {a.node.name for a in actions if a.node is not None and a.verb in ("create", "start")}
+        if check
+        else set()
+    )
     if not unborn:
         _open_bridge(platform, podman, host, check, result)
 
@@ -85,7 +89,8 @@ def _open_bridge(platform: Platform, podman: Podman, host: Host, check: bool, re
     if not platform.nodes:
         return
     bridge = podman.bridge(platform.network.name)
-    # podman 4's CNI backend gives an internal network no address on the host, and its bridge appears with the first node.
+    # podman 4's CNI backend gives an internal network no address on the host, and its bridge appears with the
+    # first node.
     if not host.has_address(bridge, platform.network.host_address):
         if not check:
             host.add_address(bridge, platform.network.host_address, platform.network.prefix_length)
@@ -135,5 +140,3 @@ def absent(name: str, *, check: bool, result: Result, podman: Podman | None = No
                 host.forget_between_nodes(str(observed.networks[action.name]["bridge"]))
             podman.apply(action, None)
         result.actions.append(str(action))
-
-

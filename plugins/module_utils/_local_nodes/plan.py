@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 PLATFORM_LABEL = "celeryops.platform"
-# The declared settings travel with the container, so that a later run compares like with like: what podman reports back
-# is spelled differently from what was asked for, and differs between its versions.
+# The declared settings travel with the container, so that a later run compares like with like: what podman
+# reports back is spelled differently from what was asked for, and differs between its versions.
 SPEC_LABEL = "celeryops.spec"
 
 
@@ -210,18 +210,37 @@ def _refuse_foreign(platform: Platform, observed: Observed) -> None:
             f"Names of platform {platform.name} are taken by things that it did not make",
             expected=f"no such object, or one with the label {PLATFORM_LABEL}={platform.name}",
             found=", ".join(taken),
-            remedy="remove them, or choose another platform_name (or local_nodes_prefix, local_nodes_network)",
+            remedy="remove them, or choose another platform_name (or local_nodes_prefix, "
+            "local_nodes_network)",
         )
 
 
 def plan_present(platform: Platform, observed: Observed, *, recreate: bool) -> list[Action]:
     """Steps in the order in which they must happen; an empty list when there is nothing to do.
 
-    A container whose settings differ is made anew, its volumes with it, only where ``recreate`` allows it: that
-    is a new machine, and what the old one held is gone.
+    A container whose settings differ is made anew, its volumes with it, only where ``recreate`` allows it:
+    that is a new machine, and what the old one held is gone.
     """
     validate(platform)
     _refuse_foreign(platform, observed)
+    gone = _outdated(platform, observed, recreate)
+    actions = [step for node in gone for step in _removal(platform, node, observed)]
+    actions += _network_steps(platform, observed, gone)
+    for node in platform.nodes:
+        actions += _node_steps(platform, node, observed, gone)
+    if observed.image_present or not any(a.verb == "create" and a.kind == "container" for a in actions):
+        return actions
+    if not platform.archive:
+        raise CeleryOpsError(
+            "The image of the nodes is not in podman's storage",
+            expected=platform.image,
+            found="no such image",
+            remedy="run the role artifacts first (make artifacts), or set local_nodes_image and its archive",
+        )
+    return [Action("load", "image", platform.image), *actions]
+
+
+def _outdated(platform: Platform, observed: Observed, recreate: bool) -> list[Node]:
     changed = {}
     for node in platform.nodes:
         container = observed.containers.get(platform.container(node))
@@ -232,53 +251,57 @@ def plan_present(platform: Platform, observed: Observed, *, recreate: bool) -> l
             "Nodes differ from their declaration in settings that a container keeps for life",
             expected=_settings(changed, 1),
             found=_settings(changed, 0),
-            remedy="undo the change, or make these nodes anew (all they hold is lost): -e local_nodes_recreate=true",
+            remedy="undo the change, or make these nodes anew, with the loss of all they hold: "
+            "-e local_nodes_recreate=true",
             drift={n: sorted(d) for n, d in changed.items()},
         )
+    return [node for node in platform.nodes if node.name in changed]
 
-    gone = [node for node in platform.nodes if node.name in changed]
-    actions: list[Action] = []
-    for node in gone:
-        actions.append(Action("remove", "container", platform.container(node), node))
-        actions += [
-            Action("remove", "volume", name) for name in sorted(_volumes_of(platform, node, observed.volumes))
-        ]
+
+def _removal(platform: Platform, node: Node, observed: Observed) -> list[Action]:
+    start = f"{platform.container(node)}-"
+    volumes = [
+        name
+        for name, labels in observed.volumes.items()
+        if name.startswith(start) and _owned(labels, platform.name)
+    ]
+    return [
+        Action("remove", "container", platform.container(node), node),
+        *(Action("remove", "volume", name) for name in sorted(volumes)),
+    ]
+
+
+def _network_steps(platform: Platform, observed: Observed, gone: Sequence[Node]) -> list[Action]:
     network = observed.networks.get(platform.network.name)
-    if network is not None and network.get("subnet") != platform.network.subnet:
-        kept = [platform.container(n) for n in platform.nodes if n not in gone]
-        users = [name for name in kept if name in observed.containers]
-        if users:
-            raise CeleryOpsError(
-                f"Network {platform.network.name} has another subnet",
-                expected=platform.network.subnet,
-                found=f"{network.get('subnet')}, used by {', '.join(users)}",
-                remedy="run playbooks/teardown.yml with the old settings first",
-            )
-        actions.append(Action("remove", "network", platform.network.name))
-        network = None
+    create = Action("create", "network", platform.network.name)
     if network is None:
-        actions.append(Action("create", "network", platform.network.name))
-    for node in platform.nodes:
-        container = observed.containers.get(platform.container(node))
-        fresh = container is None or node in gone
-        for path in platform.volumes:
-            volume = platform.volume(node, path)
-            if volume not in observed.volumes or node in gone:
-                actions.append(Action("create", "volume", volume, node, path))
-        if fresh:
-            actions.append(Action("create", "container", platform.container(node), node))
-        if fresh or (container is not None and not container.running):
-            actions.append(Action("start", "container", platform.container(node), node))
-    if observed.image_present or not any(a.verb == "create" and a.kind == "container" for a in actions):
-        return actions
-    if not platform.archive:
+        return [create]
+    if network.get("subnet") == platform.network.subnet:
+        return []
+    kept = [platform.container(n) for n in platform.nodes if n not in gone]
+    if users := [name for name in kept if name in observed.containers]:
         raise CeleryOpsError(
-            "The image of the nodes is not in podman's storage",
-            expected=platform.image,
-            found="no such image",
-            remedy="run the role artifacts first (make artifacts), or set local_nodes_image to an image that is there",
+            f"Network {platform.network.name} has another subnet",
+            expected=platform.network.subnet,
+            found=f"{network.get('subnet')}, used by {', '.join(users)}",
+            remedy="run playbooks/teardown.yml with the old settings first",
         )
-    return [Action("load", "image", platform.image), *actions]
+    return [Action("remove", "network", platform.network.name), create]
+
+
+def _node_steps(platform: Platform, node: Node, observed: Observed, gone: Sequence[Node]) -> list[Action]:
+    container = observed.containers.get(platform.container(node))
+    fresh = container is None or node in gone
+    actions = [
+        Action("create", "volume", platform.volume(node, path), node, path)
+        for path in platform.volumes
+        if platform.volume(node, path) not in observed.volumes or node in gone
+    ]
+    if fresh:
+        actions.append(Action("create", "container", platform.container(node), node))
+    if fresh or (container is not None and not container.running):
+        actions.append(Action("start", "container", platform.container(node), node))
+    return actions
 
 
 def _settings(changed: Mapping[str, Mapping[str, tuple[Any, Any]]], side: int) -> str:
@@ -286,11 +309,6 @@ def _settings(changed: Mapping[str, Mapping[str, tuple[Any, Any]]], side: int) -
         f"{node}: " + ", ".join(f"{key}={values[side]!r}" for key, values in settings.items())
         for node, settings in changed.items()
     )
-
-
-def _volumes_of(platform: Platform, node: Node, volumes: Mapping[str, Mapping[str, str]]) -> list[str]:
-    start = f"{platform.container(node)}-"
-    return [name for name, labels in volumes.items() if name.startswith(start) and _owned(labels, platform.name)]
 
 
 def plan_absent(name: str, observed: Observed) -> list[Action]:

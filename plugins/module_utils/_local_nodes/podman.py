@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""podman's command line, iproute2 and iptables, as the plan needs them. podman 4 and newer, CNI or netavark."""
+"""podman's command line, iproute2 and iptables, as the plan needs them. podman 4 and newer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ __all__ = ["Host", "Podman", "run"]
 COMMAND_TIMEOUT = 180
 
 
-def run(command: Sequence[str], *, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run(
+    command: Sequence[str], *, stdin: str | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. A failure is an error with what the command said."""
     try:
         done = subprocess.run(
@@ -98,14 +100,18 @@ class Podman:
             self._create(action, platform)
 
     def _remove(self, action: Action) -> None:
-        # PID 1 of a node is its systemd: with it everything in the node ends, and nothing in there is to be kept.
-        extra = {"container": ["--force", "--time", "0"], "volume": ["--force"], "network": ["--force"]}[action.kind]
+        # PID 1 of a node is its systemd: with it everything in the node ends, and nothing in there is to be
+        # kept.
+        extra = {"container": ["--force", "--time", "0"], "volume": ["--force"], "network": ["--force"]}[
+            action.kind
+        ]
         run([self._binary, *([] if action.kind == "container" else [action.kind]), "rm", *extra, action.name])
 
     def _create(self, action: Action, platform: Platform) -> None:
         label = ["--label", f"{PLATFORM_LABEL}={platform.name}"]
         if action.kind == "network":
-            # --internal: no default route in the nodes, so that nothing of the cluster's ranges leaves this machine.
+            # --internal: no default route in the nodes, so that nothing of the cluster's ranges leaves this
+            # machine.
             subnet = ["--subnet", platform.network.subnet]
             run([self._binary, "network", "create", "--internal", *subnet, *label, action.name])
         elif action.kind == "volume":
@@ -116,9 +122,12 @@ class Podman:
     def _create_container(self, action: Action, platform: Platform, label: list[str]) -> list[str]:
         node = action.node
         assert node is not None  # noqa: S101 - narrows the type; _create checked it
-        # Images in a node carry set-uid programs and device nodes; podman mounts volumes without either by default.
+        # Images in a node carry set-uid programs and device nodes; podman mounts volumes without either by
+        # default.
         volumes = [
-            arg for path in platform.volumes for arg in ("-v", f"{platform.volume(node, path)}:{path}:dev,suid,exec")
+            arg
+            for path in platform.volumes
+            for arg in ("-v", f"{platform.volume(node, path)}:{path}:dev,suid,exec")
         ]
         mounts = [
             arg
@@ -140,7 +149,9 @@ class Podman:
     def execute(self, container: str, script: str, *, stdin: str | None = None, check: bool = True) -> str:
         """Run a shell script in a running container; its standard output."""
         flags = ["-i"] if stdin is not None else []
-        return run([self._binary, "exec", *flags, container, "sh", "-c", script], stdin=stdin, check=check).stdout
+        return run(
+            [self._binary, "exec", *flags, container, "sh", "-c", script], stdin=stdin, check=check
+        ).stdout
 
 
 class Host:
@@ -183,7 +194,9 @@ class Host:
         if done.returncode != 0:
             return False
         return any(
-            info.get("local") == address for link in json.loads(done.stdout) for info in link.get("addr_info", [])
+            info.get("local") == address
+            for link in json.loads(done.stdout)
+            for info in link.get("addr_info", [])
         )
 
     def add_address(self, interface: str, address: str, prefix_length: int) -> None:
@@ -192,8 +205,8 @@ class Host:
     def drops_between_nodes(self, interface: str) -> bool:
         """Whether the host's own packet filter would drop frames that merely cross the bridge.
 
-        With bridge-nf-call-iptables they pass the FORWARD chain, whose policy Docker, for one, sets to DROP; podman
-        opens it for the nodes' addresses, not for the pods'.
+        With bridge-nf-call-iptables they pass the FORWARD chain, whose policy Docker, for one, sets to DROP;
+        podman opens it for the nodes' addresses, not for the pods'.
         """
         flag = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
         if not flag.exists() or flag.read_text(encoding="ascii").strip() != "1":

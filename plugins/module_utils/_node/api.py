@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A control-plane node's own API server, asked on the node with what kubeadm left there. Standard library only."""
+"""A control-plane node's own API server, asked on the node. Standard library only."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ def private_file(name: str, content: str) -> Iterator[str]:
 
 
 def _client() -> ssl.SSLContext:
-    """TLS as the cluster's administrator, from the admin.conf that kubeadm wrote (whose YAML is of one line per value)."""
-    found = dict(re.findall(r"(client-certificate|client-key)-data: (\S+)", ADMIN.read_text(encoding="ascii")))
+    """TLS as the cluster's administrator, from kubeadm's admin.conf, whose YAML has one line per value."""
+    found = dict(
+        re.findall(r"(client-certificate|client-key)-data: (\S+)", ADMIN.read_text(encoding="ascii"))
+    )
     context = ssl.create_default_context(cafile=str(CA))
-    # The certificate names the node's address, not the loopback; the CA is the cluster's own, so nobody else has one.
+    # The certificate names the node's address, not the loopback; the CA is the cluster's own, so nobody else
+    # has one.
     context.check_hostname = False
     pem = "".join(base64.b64decode(found[key]).decode() for key in ("client-certificate", "client-key"))
     with private_file(f"celeryops-client-{os.getpid()}.pem", pem) as path:

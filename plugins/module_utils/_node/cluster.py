@@ -55,7 +55,7 @@ def node_state(node: Mapping[str, Any]) -> NodeState:
 
 
 def unmet(cluster: Cluster, names: Sequence[str], *, ready: bool) -> list[str]:
-    """What keeps the cluster from having these nodes, with a pod range each and, if ``ready``, able to run pods."""
+    """What keeps the cluster from having these nodes with pod ranges and, if ``ready``, running pods."""
     if not cluster.initialised:
         return ["the control plane is not initialised"]
     known = {node.name: node for node in cluster.nodes}

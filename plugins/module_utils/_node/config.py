@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The declared state of a node (files, links, kernel settings, routes, units), compared and applied in one go."""
+"""Files, links, kernel settings, routes and units of a node, compared and applied in one go."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class Outcome:
         }
 
 
-def run(command: Sequence[str], *, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(
+    command: Sequence[str], *, check: bool = True, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run a command with the usual PATH of root; a failure is an error with what the command said."""
     environment = {"PATH": _PATH, "LC_ALL": "C", "HOME": "/root"}
     try:
@@ -202,7 +204,8 @@ def _routes(routes: Sequence[Route], check: bool, outcome: Outcome) -> None:
     if not routes:
         return
     present = {
-        (route["dst"], route.get("gateway")) for route in json.loads(run(["ip", "-json", "-4", "route"]).stdout or "[]")
+        (route["dst"], route.get("gateway"))
+        for route in json.loads(run(["ip", "-json", "-4", "route"]).stdout or "[]")
     }
     for route in routes:
         if (route.destination, route.via) not in present:

@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""kubeadm on the node itself: what it left, whether its API server answers, and running it. Standard library only."""
+"""kubeadm on the node itself: what it left there, and running it. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
-from ansible_collections.celeryops.platform.plugins.module_utils._node.api import ADMIN, CA, ETC, private_file, status
+from ansible_collections.celeryops.platform.plugins.module_utils._node.api import (
+    ADMIN,
+    CA,
+    ETC,
+    status,
+)
 from ansible_collections.celeryops.platform.plugins.module_utils._node.config import run
 from ansible_collections.celeryops.platform.plugins.module_utils._node.membership import (
     COMPLETE,
@@ -34,7 +39,8 @@ _SOCKET = "unix:///run/containerd/containerd.sock"
 _CHATTER = re.compile(r"^\x1b\[|SystemVerification|^\[preflight\] The system verification failed")
 _TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
 
-# What an unfinished init leaves and its repetition may find: its own files, and its own servers on their ports.
+# What an unfinished init leaves and its repetition may find: its own files, and its own servers on their
+# ports.
 _OWN_TRACES = (
     "FileAvailable--etc-kubernetes-manifests-kube-apiserver.yaml",
     "FileAvailable--etc-kubernetes-manifests-kube-controller-manager.yaml",
@@ -73,15 +79,16 @@ def exclusive(timeout: float) -> Iterator[None]:
 
 
 def discovery(endpoint: str, ca: str) -> str:
-    """A kubeconfig (as JSON, which is YAML too) by which a joining node knows the API server: address and certificate."""
+    """A kubeconfig (as JSON, which is YAML too) with the API server's address and certificate."""
     data = base64.b64encode(ca.encode()).decode()
-    # A cluster without a name is the one that kubeadm takes where no context chooses; a context would need a user.
+    # A cluster without a name is the one that kubeadm takes where no context chooses; a context would need a
+    # user.
     cluster = {"name": "", "cluster": {"server": f"https://{endpoint}", "certificate-authority-data": data}}
     return json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": [cluster]})
 
 
 def observe(*, timeout: float) -> Member:
-    """The traces on this node. An API server that should be there gets ``timeout`` seconds to answer after a boot."""
+    """The traces on this node. After a boot an API server gets ``timeout`` seconds to answer."""
     traces = any(
         path.exists()
         for path in (CA, ETC / "bootstrap-kubelet.conf", ETC / "manifests/kube-apiserver.yaml", ADMIN)
@@ -116,7 +123,9 @@ def carry_out(step: str, *, config: str, ignore: Sequence[str], timeout: float) 
         return
     ignored = [*ignore, *(_OWN_TRACES if step == COMPLETE else ())]
     flags = ["--ignore-preflight-errors", ",".join(ignored)] if ignored else []
-    verb = {INIT: ["init", "--skip-token-print"], COMPLETE: ["init", "--skip-token-print"], JOIN: ["join"]}[step]
+    verb = {INIT: ["init", "--skip-token-print"], COMPLETE: ["init", "--skip-token-print"], JOIN: ["join"]}[
+        step
+    ]
     done = run(["kubeadm", *verb, "--config", config, *flags], check=False, timeout=timeout)
     if done.returncode != 0:
         # Without the page of kernel options that precedes an error

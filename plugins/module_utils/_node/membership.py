@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a node stands between "not in a cluster" and "a finished member", and the safe way on from there. No I/O."""
+"""How far a node has come on its way into a cluster, and the safe way on from there. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ NOTHING = "nothing"
 INIT = "init"
 JOIN = "join"
 RESET = "reset"
-# kubeadm init over its own unfinished traces: it keeps certificates and etcd's data, and writes the rest again.
+# kubeadm init over its own unfinished traces: it keeps certificates and etcd's data, and writes the rest
+# again.
 COMPLETE = "complete"
 
 
@@ -23,8 +24,8 @@ COMPLETE = "complete"
 class Member:
     """Traces of kubeadm on a node.
 
-    ``finished``: an init or join came to its end here. ``api_ready``: the API server on this node answers /readyz.
-    ``complete``: it holds what kubeadm's last phase writes (kube-proxy). ``ca``: the cluster's CA certificate, PEM.
+    ``finished``: an init or join came to its end here. ``api_ready``: the node's API server answers /readyz.
+    ``complete``: it holds what kubeadm's last phase writes (kube-proxy). ``ca``: the cluster's, in PEM.
     """
 
     kubelet_conf: bool = False
@@ -47,7 +48,8 @@ def plan_init(found: Member, *, reset: bool) -> list[str]:
             "The API server of this control-plane node does not answer",
             expected="an answer on /readyz: the cluster was once complete",
             found="none" if not found.api_ready else "an API without kube-proxy's DaemonSet",
-            remedy="look at `journalctl -u kubelet` and `ctr -n k8s.io tasks ls` on the node; to throw the cluster "
+            remedy="look at `journalctl -u kubelet` and `ctr -n k8s.io tasks ls` on the node; to throw the"
+            " cluster "
             "and all its data away: -e kubeadm_reset=true",
         )
     if found.etcd_data and not reset:
@@ -62,13 +64,15 @@ def plan_join(found: Member, *, ca: str, reset: bool) -> list[str]:
         return [NOTHING]
     if not (found.traces or found.kubelet_conf):
         return [JOIN]
-    # A join that did not end left a CA at most; a kubelet.conf says that the node became a member, of some cluster.
+    # A join that did not end left a CA at most; a kubelet.conf says that the node became a member, of some
+    # cluster.
     if found.kubelet_conf and not same and not reset:
         raise CeleryOpsError(
             "This node is a member of another cluster",
             expected="no membership, or one of the cluster that this inventory's control plane holds",
             found="a kubelet.conf and a different CA certificate in /etc/kubernetes/pki/ca.crt",
-            remedy="if that other cluster is gone (its control plane was made anew), take the node out of it: "
+            remedy="if that other cluster is gone (its control plane was made anew), take the node out of "
+            "it: "
             "-e kubeadm_reset=true; otherwise correct the inventory",
         )
     return [RESET, JOIN]

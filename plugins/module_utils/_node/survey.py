@@ -14,7 +14,11 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._node.api import ADMIN, get, status
-from ansible_collections.celeryops.platform.plugins.module_utils._node.cluster import Cluster, node_state, unmet
+from ansible_collections.celeryops.platform.plugins.module_utils._node.cluster import (
+    Cluster,
+    node_state,
+    unmet,
+)
 
 __all__ = ["survey"]
 
@@ -73,6 +77,7 @@ def survey(names: Sequence[str], *, wait_for: str, timeout: float, result: dict[
                 "The cluster does not become what the inventory expects",
                 expected=f"within {timeout:.0f} s: nodes {', '.join(names)}, {wait_for}",
                 found="; ".join(missing),
-                remedy="`kubectl describe node` and `journalctl -u kubelet` on the node say why; then run again",
+                remedy="`kubectl describe node` and `journalctl -u kubelet` on the node say why; then run "
+                "again",
             )
         time.sleep(0.5)
