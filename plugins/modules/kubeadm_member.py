@@ -17,8 +17,8 @@ description:
   - Runs on the node. It reads what kubeadm left there and goes on from it, so that an interrupted run is
     completed by running again.
   - An unfinished C(kubeadm init) is repeated over its own traces, or, where etcd holds no data yet, reset
-    and begun anew. An unfinished C(kubeadm join) is reset and begun anew. Data of etcd is kept unless I(reset)
-    is set.
+    and begun anew. An unfinished C(kubeadm join) is reset and begun anew. Data of etcd is kept unless
+    I(reset) is set.
 options:
   action:
     description: Whether this node begins the cluster or joins it.

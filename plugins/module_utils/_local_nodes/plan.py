@@ -221,6 +221,13 @@ def plan_present(platform: Platform, observed: Observed, *, recreate: bool) -> l
     A container whose settings differ is made anew, its volumes with it, only where ``recreate`` allows it:
     that is a new machine, and what the old one held is gone.
     """
+    if not platform.image:
+        raise CeleryOpsError(
+            "No image is declared for the nodes",
+            expected="a reference such as localhost/celeryops/node:1",
+            found="nothing",
+            remedy="run the role artifacts before this one, or set local_nodes_image",
+        )
     validate(platform)
     _refuse_foreign(platform, observed)
     gone = _outdated(platform, observed, recreate)
