@@ -88,6 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._node import kubeadm, membership
+from ansible_collections.celeryops.platform.plugins.module_utils._node.api import CA, private_file
 
 SPEC = {
     "action": {"type": "str", "choices": ["init", "join"], "required": True},
@@ -114,8 +115,8 @@ def sync(params: dict, check: bool, result: dict) -> None:
             return
         discovery = kubeadm.discovery(params["endpoint"], params["ca"]) if params["action"] == "join" else ""
         with (
-            kubeadm.private_file("celeryops-kubeadm.yaml", params["config"]) as config,
-            kubeadm.private_file("celeryops-discovery.conf", discovery),
+            private_file("celeryops-kubeadm.yaml", params["config"]) as config,
+            private_file("celeryops-discovery.conf", discovery),
         ):
             for step in steps:
                 kubeadm.carry_out(
@@ -123,7 +124,7 @@ def sync(params: dict, check: bool, result: dict) -> None:
                 )
                 result["steps"].append(step)
                 result["changed"] = step != membership.NOTHING
-        result["ca"] = kubeadm.CA.read_text(encoding="ascii")
+        result["ca"] = CA.read_text(encoding="ascii")
 
 
 def main() -> None:
