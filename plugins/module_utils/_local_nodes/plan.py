@@ -46,7 +46,7 @@ class Network:
 
     @property
     def host_address(self) -> str:
-        return str(next(ipaddress.ip_network(self.subnet).hosts()))
+        return str(ipaddress.ip_network(self.subnet)[1])
 
     @property
     def prefix_length(self) -> int:
@@ -117,12 +117,16 @@ class Container:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is on the host: all containers (a name may be taken), and the networks and volumes by name."""
+    """What is on the host: all containers (a name may be taken), networks, and volumes with their labels.
+
+    ``filled``: volumes of the platform that hold something.
+    """
 
     containers: Mapping[str, Container] = field(default_factory=dict)
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     image_present: bool = True
+    filled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,9 @@ def validate(platform: Platform) -> None:
     """Refuse what podman would refuse late or, worse, accept."""
     problems = []
     try:
-        subnet = ipaddress.ip_network(platform.network.subnet)
+        subnet = ipaddress.IPv4Network(platform.network.subnet)
+        if subnet.num_addresses < 8:
+            raise ValueError(f"{subnet} has no room for nodes")
     except ValueError as error:
         raise CeleryOpsError(
             f"The subnet of network {platform.network.name} cannot be used",
@@ -232,6 +238,10 @@ def plan_present(platform: Platform, observed: Observed, *, recreate: bool) -> l
     _refuse_foreign(platform, observed)
     gone = _outdated(platform, observed, recreate)
     actions = [step for node in gone for step in _removal(platform, node, observed)]
+    gone += (bereft := _bereft(platform, observed, recreate))
+    actions += [
+        Action("remove", "volume", name) for node in bereft for name in _volumes(platform, node, observed)
+    ]
     actions += _network_steps(platform, observed, gone)
     for node in platform.nodes:
         actions += _node_steps(platform, node, observed, gone)
@@ -266,16 +276,37 @@ def _outdated(platform: Platform, observed: Observed, recreate: bool) -> list[No
 
 
 def _removal(platform: Platform, node: Node, observed: Observed) -> list[Action]:
+    return [
+        Action("remove", "container", platform.container(node), node),
+        *(Action("remove", "volume", name) for name in _volumes(platform, node, observed)),
+    ]
+
+
+def _volumes(platform: Platform, node: Node, observed: Observed) -> list[str]:
     start = f"{platform.container(node)}-"
-    volumes = [
+    return sorted(
         name
         for name, labels in observed.volumes.items()
         if name.startswith(start) and _owned(labels, platform.name)
+    )
+
+
+def _bereft(platform: Platform, observed: Observed, recreate: bool) -> list[Node]:
+    """Nodes whose container is gone while its volumes hold something: half a machine is none."""
+    bereft = [
+        node
+        for node in platform.nodes
+        if platform.container(node) not in observed.containers
+        and observed.filled.intersection(_volumes(platform, node, observed))
     ]
-    return [
-        Action("remove", "container", platform.container(node), node),
-        *(Action("remove", "volume", name) for name in sorted(volumes)),
-    ]
+    if bereft and not recreate:
+        raise CeleryOpsError(
+            "Nodes have lost their container, but not their volumes",
+            expected="both, or neither",
+            found="volumes with data of " + ", ".join(platform.container(node) for node in bereft),
+            remedy="save what is needed from them, then begin with empty ones: -e local_nodes_recreate=true",
+        )
+    return bereft
 
 
 def _network_steps(platform: Platform, observed: Observed, gone: Sequence[Node]) -> list[Action]:

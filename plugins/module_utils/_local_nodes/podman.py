@@ -73,7 +73,13 @@ class Podman:
             c["Names"][0]: Container(c["Names"][0], c["State"] == "running", c.get("Labels") or {})
             for c in self._json("ps", "--all", "--format", "json")
         }
-        volumes = {v["Name"]: v.get("Labels") or {} for v in self._json("volume", "ls", "--format", "json")}
+        listed = self._json("volume", "ls", "--format", "json")
+        volumes = {v["Name"]: v.get("Labels") or {} for v in listed}
+        filled = {
+            v["Name"]
+            for v in listed
+            if PLATFORM_LABEL in volumes[v["Name"]] and any(Path(v["Mountpoint"]).iterdir())
+        }
         networks = {
             n["name"]: {
                 "labels": n.get("labels") or {},
@@ -83,7 +89,7 @@ class Podman:
             for n in self._json("network", "ls", "--format", "json")
         }
         present = image is None or run([self._binary, "image", "exists", image], check=False).returncode == 0
-        return Observed(containers, networks, volumes, present)
+        return Observed(containers, networks, volumes, present, frozenset(filled))
 
     def bridge(self, network: str) -> str:
         found = self._json("network", "inspect", network)

@@ -9,6 +9,7 @@ import base64
 import fcntl
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._node.membershi
 __all__ = ["carry_out", "discovery", "exclusive", "observe"]
 
 _DONE = ETC / "celeryops-member"
+_ETCD_DATA = Path("/var/lib/etcd/member")
 _LOCK = Path("/run/celeryops-kubeadm.lock")
 _SOCKET = "unix:///run/containerd/containerd.sock"
 _CHATTER = re.compile(r"^\x1b\[|SystemVerification|^\[preflight\] The system verification failed")
@@ -103,7 +105,7 @@ def observe(*, timeout: float) -> Member:
     return Member(
         kubelet_conf=(ETC / "kubelet.conf").exists(),
         traces=traces,
-        etcd_data=Path("/var/lib/etcd/member").exists(),
+        etcd_data=_ETCD_DATA.exists(),
         finished=finished,
         api_ready=ready,
         complete=ready and status("/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy") == 200,
@@ -120,6 +122,8 @@ def carry_out(step: str, *, config: str, ignore: Sequence[str], timeout: float) 
         run(["kubeadm", "reset", "--force", "--cri-socket", _SOCKET], timeout=timeout)
         for path in (_DONE, ETC / "bootstrap-kubelet.conf"):
             path.unlink(missing_ok=True)
+        # kubeadm takes etcd for an external one, and leaves its data, when the manifest is gone.
+        shutil.rmtree(_ETCD_DATA, ignore_errors=True)
         return
     ignored = [*ignore, *(_OWN_TRACES if step == COMPLETE else ())]
     flags = ["--ignore-preflight-errors", ",".join(ignored)] if ignored else []

@@ -43,6 +43,13 @@ def plan_init(found: Member, *, reset: bool) -> list[str]:
         return [NOTHING]
     if not (found.traces or found.kubelet_conf or found.etcd_data):
         return [INIT]
+    if found.etcd_data and not found.traces and not reset:
+        raise CeleryOpsError(
+            "etcd's data of an earlier cluster is there, but its certificates are gone",
+            expected="both, or neither",
+            found="/var/lib/etcd/member, and no /etc/kubernetes/pki",
+            remedy="restore /etc/kubernetes of that cluster; to throw its data away: -e kubeadm_reset=true",
+        )
     if found.finished and not reset:
         raise CeleryOpsError(
             "The API server of this control-plane node does not answer",
