@@ -1,0 +1,8 @@
+#!/bin/sh
+# Alive is whoever answers: a server that loads its data, waits for its master or runs a long script must not be killed.
+answer=$(timeout 3 redis-cli --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" PING 2>&1 </dev/null)
+case $answer in
+  PONG | *LOADING* | *MASTERDOWN* | *BUSY* | *NOAUTH* | *WRONGPASS* | *MISCONF*) exit 0 ;;
+esac
+echo "no answer from Redis: $answer"
+exit 1
