@@ -25,6 +25,9 @@ _TIMEOUTS_ENOUGH = 2
 _KEY_SECONDS = 30
 
 _FUNCTIONS = r"""
+for tool in timeout getent sed redis-cli; do
+  command -v "$tool" >/dev/null || { echo "$tool is not in this image" >&2; exit 3; }
+done
 ask() {
   index=$1 port=$3 database=$4 connections=$5 silent=0 n=0
   # Of a name with several addresses libc would prefer the nearest one for ever: each is asked in turn.

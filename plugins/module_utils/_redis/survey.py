@@ -97,6 +97,7 @@ class Survey:
 
     pods: tuple[Pod, ...]
     services: tuple[Service, ...] = ()
+    wanted_pods: int = 0
 
     @property
     def masters(self) -> tuple[Pod, ...]:
@@ -109,7 +110,7 @@ class Survey:
 
     @property
     def verdict(self) -> str:
-        if not self.pods:
+        if not self.pods and not self.wanted_pods:
             return ABSENT
         if not self.masters:
             return NO_MASTER
@@ -122,6 +123,8 @@ class Survey:
         """Each thing that does not fit with one master that all others follow, as a sentence."""
         found = [f"{pod.name} gives no account of itself: {pod.error}" for pod in self.pods if not pod.replication]
         masters = self.masters
+        if len(self.pods) < self.wanted_pods:
+            found.append(f"{len(self.pods)} of {self.wanted_pods} pods exist")
         if self.pods and not masters:
             found.append("no pod says that it is the master")
         if len(masters) > 1:

@@ -61,6 +61,7 @@ password=$(printf %s "$REDISCLI_AUTH" | od -An -v -tx1 | tr -d '\n' | sed 's/ /\
 
 {
   cat "$REDIS_SETTINGS"
+  echo
   echo "port $REDIS_PORT"
   echo "dir $REDIS_DATA"
   echo "maxmemory $((REDIS_MEMORY_LIMIT / 100 * REDIS_MAXMEMORY_PERCENT))"

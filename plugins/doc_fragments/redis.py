@@ -1,0 +1,54 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Redis a module looks at."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  namespace:
+    description: Namespace of the Redis pods.
+    type: str
+    required: true
+  statefulset:
+    description: Name of the StatefulSet whose pods are the Redis servers.
+    type: str
+    default: redis
+  port:
+    description: Port on which Redis listens in its pods.
+    type: int
+    default: 6379
+  password_secret:
+    description: Where the password stands. It is never printed, and reaches a pod through standard input only.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the Secret in the same namespace; empty for a Redis without a password.
+        type: str
+        default: redis-auth
+      key:
+        description: Key in that Secret.
+        type: str
+        default: password
+  cluster_domain:
+    description: Domain of the cluster's DNS.
+    type: str
+    default: cluster.local
+  connections:
+    description:
+      - How many new connections are made to each name. One of them alone may happen to reach the master behind a
+        Service that balances over replicas too; of twelve with three pods, all do so in 1 of 531441 cases.
+      - A name with several addresses is asked at each of them in turn, at least once at each.
+    type: int
+    default: 12
+  timeout:
+    description: Seconds to wait for a connection and for each answer.
+    type: int
+    default: 3
+requirements:
+  - redis >= 6.0 on the host where the module runs
+  - C(sh), C(timeout), C(getent), C(sed) and C(redis-cli) in the Redis image
+"""

@@ -1,0 +1,28 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options that say which Redis is meant; doc fragment ``celeryops.platform.redis``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["REDIS_ARGS"]
+
+REDIS_ARGS: dict[str, Any] = {
+    "namespace": {"type": "str", "required": True},
+    "statefulset": {"type": "str", "default": "redis"},
+    "port": {"type": "int", "default": 6379},
+    "password_secret": {
+        "type": "dict",
+        "apply_defaults": True,
+        "no_log": False,
+        "options": {
+            "name": {"type": "str", "default": "redis-auth"},
+            "key": {"type": "str", "default": "password", "no_log": False},
+        },
+    },
+    "cluster_domain": {"type": "str", "default": "cluster.local"},
+    "connections": {"type": "int", "default": 12},
+    "timeout": {"type": "int", "default": 3},
+}

@@ -1,0 +1,200 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Redis pods and Services of a cluster, found through the API and asked from outside and from inside."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.portforward import forward
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import (
+    Answer,
+    Target,
+    parse,
+    script,
+    total_timeout,
+)
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import RedisError, read_replication
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Pod, Service, Survey
+
+__all__ = ["Cluster", "find"]
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One StatefulSet of Redis servers, its pods, and the Services that select them."""
+
+    api: Api
+    namespace: str
+    stateful_set: Object
+    pods: tuple[Object, ...]
+    services: tuple[Object, ...]
+    password: str
+    port: int
+    suffix: str
+    connections: int
+    timeout: int
+
+    def host(self, name: str) -> str:
+        """A pod's stable name, under the headless Service."""
+        return f"{name}.{self.stateful_set['spec']['serviceName']}.{self.suffix}"
+
+    def survey(self) -> Survey:
+        """Every pod's own account, then what clients of the pods' names and of the Services get."""
+        pods = [self._pod(pod) for pod in self.pods]
+        services = [self._service(service) for service in self.services]
+        asked = [service for service in services if not service.error]
+        targets = [Target(pod.host, self.port) for pod in pods]
+        targets += [Target(service.host, service.port, connections=self.connections) for service in asked]
+        answers = self._ask(targets, pods, write=False)
+        by_host = {target.host: got for target, got in zip(targets, answers, strict=True)}
+        return Survey(
+            pods=tuple(replace(pod, answers=by_host[pod.host]) for pod in pods),
+            services=tuple(replace(service, answers=by_host.get(service.host, ())) for service in services),
+            wanted_pods=int(self.stateful_set["spec"].get("replicas", 1)),
+        )
+
+    def ask(self, targets: Sequence[Target], survey: Survey, *, write: bool) -> tuple[tuple[Answer, ...], ...]:
+        """What a client of each target gets over ``connections`` new connections, made in one of the pods."""
+        return self._ask([replace(one, connections=self.connections) for one in targets], survey.pods, write=write)
+
+    def _ask(self, targets: Sequence[Target], pods: Sequence[Pod], *, write: bool) -> tuple[tuple[Answer, ...], ...]:
+        here = next((pod for pod in pods if pod.ready), None) or next((pod for pod in pods if pod.replication), None)
+        if not targets or not here:
+            return tuple(() for _ in targets)
+        mark = secrets.token_hex(8)
+        done = exec_in_pod(
+            self.api,
+            self.namespace,
+            here.name,
+            ["sh", "-s"],
+            container=self._container()["name"],
+            stdin=script(targets, self.password, mark=mark, seconds=self.timeout, write=write),
+            timeout=total_timeout(targets, self.timeout),
+        )
+        if done.rc != 0:
+            raise RedisError(
+                f"Pod {here.name} could not ask Redis as a client",
+                expected="sh, timeout, getent, sed and redis-cli in the image",
+                found=done.stderr.strip() or f"exit status {done.rc}",
+                remedy="use an image that has them, such as the one of role artifacts",
+            )
+        return parse(done.stdout, len(targets), mark)
+
+    def _container(self) -> Object:
+        containers: list[Object] = self.stateful_set["spec"]["template"]["spec"]["containers"]
+        listening = (
+            container
+            for container in containers
+            if any(port.get("containerPort") == self.port for port in container.get("ports") or ())
+        )
+        return next(listening, containers[0])
+
+    def _pod(self, pod: Object) -> Pod:
+        name, status = pod["metadata"]["name"], pod.get("status") or {}
+        conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+        seen = Pod(
+            name=name,
+            host=self.host(name),
+            address=status.get("podIP", ""),
+            node=(pod.get("spec") or {}).get("nodeName", ""),
+            ready=conditions.get("Ready") == "True",
+        )
+        running = [one for one in status.get("containerStatuses") or () if "running" in (one.get("state") or {})]
+        if not running:
+            return replace(seen, error=_not_running(status))
+        try:
+            with forward(self.api, self.namespace, name, self.port) as local_port:
+                said = read_replication("127.0.0.1", local_port, self.password, timeout=self.timeout)
+        except RedisError as error:
+            return replace(seen, error=str(error))
+        return replace(seen, replication=said)
+
+    def _service(self, service: Object) -> Service:
+        name, spec = service["metadata"]["name"], service["spec"]
+        names = {self.port} | {
+            port["name"] for port in self._container().get("ports") or () if port.get("containerPort") == self.port
+        }
+        ports = [p["port"] for p in spec.get("ports") or () if p.get("targetPort", p["port"]) in names]
+        return Service(
+            name=name,
+            host=f"{name}.{self.suffix}",
+            port=ports[0] if ports else 0,
+            pods=tuple(pod["metadata"]["name"] for pod in self.pods if _selects(service, pod["metadata"])),
+            error="" if ports else f"no port of it leads to port {self.port} of the pods",
+        )
+
+
+def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
+    """The Redis that the options of ``argspec.REDIS_ARGS`` name; nothing when there is no such StatefulSet."""
+    namespace, name = params["namespace"], params["statefulset"]
+    stateful_set = api.get(ObjectRef("apps/v1", "StatefulSet", name, namespace))
+    if stateful_set is None:
+        return None
+    pods = [
+        pod
+        for pod in api.list("v1", "Pod", namespace, label_selector=_label_selector(stateful_set))
+        if any(owner["uid"] == stateful_set["metadata"]["uid"] for owner in pod["metadata"].get("ownerReferences") or ())
+    ]
+    pods.sort(key=lambda pod: int(pod["metadata"]["name"].rsplit("-", 1)[1]))
+    template = stateful_set["spec"]["template"]["metadata"]
+    services = [one for one in api.list("v1", "Service", namespace) if _selects(one, template)]
+    return Cluster(
+        api=api,
+        namespace=namespace,
+        stateful_set=stateful_set,
+        pods=tuple(pods),
+        services=tuple(sorted(services, key=lambda one: one["metadata"]["name"])),
+        password=_password(api, namespace, params["password_secret"]),
+        port=params["port"],
+        suffix=f"{namespace}.svc.{params['cluster_domain']}",
+        connections=params["connections"],
+        timeout=params["timeout"],
+    )
+
+
+def _label_selector(stateful_set: Object) -> str:
+    labels = stateful_set["spec"]["selector"].get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _selects(service: Object, metadata: Object) -> bool:
+    selector = service["spec"].get("selector") or {}
+    return bool(selector) and selector.items() <= (metadata.get("labels") or {}).items()
+
+
+def _not_running(status: Object) -> str:
+    for one in status.get("containerStatuses") or ():
+        state = one.get("state") or {}
+        for kind in ("waiting", "terminated"):
+            if kind in state:
+                last = ((one.get("lastState") or {}).get("terminated") or {}).get("message", "")
+                words = (state[kind].get("reason", ""), state[kind].get("message", ""), last)
+                return "its container is not running: " + "; ".join(word.strip() for word in words if word)
+    waiting = next((one.get("message", "") for one in status.get("conditions") or () if one["status"] == "False"), "")
+    return f"it is {status.get('phase', 'unknown')}" + (f": {waiting}" if waiting else "")
+
+
+def _password(api: Api, namespace: str, secret: Mapping[str, str]) -> str:
+    if not secret["name"]:
+        return ""
+    found = api.get(ObjectRef("v1", "Secret", secret["name"], namespace))
+    try:
+        return base64.b64decode((found or {})["data"][secret["key"]]).decode("utf-8")
+    except KeyError:
+        raise KubeError(
+            "The password of Redis is not where it should be",
+            expected=f"key {secret['key']} in Secret {namespace}/{secret['name']}",
+            found="no such Secret" if found is None else "a Secret without that key",
+            remedy="run role redis first, or set password_secret",
+        ) from None
