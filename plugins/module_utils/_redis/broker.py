@@ -29,7 +29,7 @@ class Fault:
     reason: str
 
     def __str__(self) -> str:
-        found = "is not set" if self.found is None else f"was {redacted(self.found)}"
+        found = "was not set" if self.found is None else f"was {redacted(self.found)}"
         return f"{self.key} {found}: {self.reason}"
 
 
