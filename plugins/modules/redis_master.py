@@ -17,7 +17,7 @@ description:
   - The URLs name the pod that is the master by its stable name under the headless Service, and hold no credentials.
   - Before and after, new connections are made to the name in the URL from inside the cluster. Each must reach the
     master, and must write a key that expires by itself, read it and delete it.
-  - A URL that says anything else is corrected, also one that works at the moment. What clients of it got is in RV(problems).
+  - A URL that says anything else is corrected, also one that works at the moment; RV(problems) says what was wrong.
   - Refuses, and changes nothing, when no pod or more than one says that it is the master, when the master is not the
     first pod, and when it refuses writes.
 extends_documentation_fragment:
@@ -35,8 +35,8 @@ options:
 attributes:
   check_mode:
     description: >-
-      Nothing is written, to the ConfigMap or to Redis. Whether a connection may write is then tested by deleting a random
-      key that does not exist, which a full master allows though it would refuse a real write.
+      Nothing is written, to the ConfigMap or to Redis. Whether a connection may write is then tested by deleting a
+      random key that does not exist, which a full master allows though it would refuse a real write.
     support: full
   diff_mode:
     description: The four keys before and after, without credentials.
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 urls:
-  description: The four keys as they are now, or would be in check mode. Empty when there is no Redis yet, in check mode.
+  description: The four keys as they are now, or would be in check mode; empty there when Redis does not exist yet.
   type: dict
   returned: success
   sample:
@@ -81,7 +81,7 @@ verdict:
   returned: success
   sample: healthy
 disagreements:
-  description: As M(celeryops.platform.redis_master_info) gives them; a master with one replica missing is still the master.
+  description: As M(celeryops.platform.redis_master_info) gives them. They do not keep the URLs from being right.
   type: list
   elements: str
   returned: success

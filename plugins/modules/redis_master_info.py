@@ -72,7 +72,8 @@ pods:
   returned: success
   sample:
     - {name: redis-1, host: redis-1.redis-headless.jewelry-shop.svc.cluster.local, address: 10.42.1.7, node: worker-1,
-       ready: true, role: replica, writable: false, connected_replicas: 0, link: up, loading: false, offset: 4123, keys: 12,
+       ready: true, role: replica, writable: false, connected_replicas: 0, link: up, loading: false, offset: 4123,
+       keys: 12,
        master_host: redis-0.redis-headless.jewelry-shop.svc.cluster.local, error: ""}
 services:
   description:

@@ -14,7 +14,17 @@ from urllib.parse import urlsplit
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Answer, Target
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Survey, tally
 
-__all__ = ["FIELD_MANAGER", "URL_KEYS", "Fault", "Plan", "make_plan", "owners_of", "redacted", "target_of", "wanted_data"]
+__all__ = [
+    "FIELD_MANAGER",
+    "URL_KEYS",
+    "Fault",
+    "Plan",
+    "make_plan",
+    "owners_of",
+    "redacted",
+    "target_of",
+    "wanted_data",
+]
 
 FIELD_MANAGER = "celeryops-redis-master"
 URL_KEYS = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
@@ -90,33 +100,44 @@ def target_of(url: str | None) -> Target | None:
 
 
 def _reason(url: str | None, wanted: Target, answers: Sequence[Answer], survey: Survey) -> str:
-    """Why a URL that is not the wanted one is wrong, by what its target answered rather than by its look."""
+    """Why a URL that is not the wanted one is wrong, by what its target answered before what it looks like."""
     target = target_of(url)
-    if url is None:
-        return "clients would fall back to a default of their own"
-    if target is None:
-        return "it is not a URL of the form redis://host:port/database"
+    if url is None or target is None:
+        return _text_fault(url)
     if "@" in urlsplit(url).netloc:
         return "credentials do not belong in a ConfigMap: pods compose them from the Secret"
     seen = tally(answers, survey.pods)
+    if answers and not seen["writable"]:
+        return _answer_fault(seen)
+    return _name_fault(target, wanted, survey)
+
+
+def _text_fault(url: str | None) -> str:
+    if url is None:
+        return "clients would fall back to a default of their own"
+    return "it is not a URL of the form redis://host:port/database"
+
+
+def _answer_fault(seen: Mapping[str, Any]) -> str:
     total, roles = seen["connections"], seen["answers"]
-    refusal = f" ({'; '.join(seen['errors'])})" if seen["errors"] else ""
-    if total and not seen["writable"]:
-        if roles["replica"] and roles["master"]:
-            return f"it balances: {roles['replica']} of {total} new connections reached a replica{refusal}"
-        if roles["replica"]:
-            return f"{roles['replica']} of {total} new connections reached a replica and none the master{refusal}"
-        if roles["none"] == total:
-            return f"none of {total} new connections was answered{refusal}"
-        return f"a write was refused{refusal}"
+    if roles["none"] == total:
+        fault = f"none of {total} new connections was answered"
+    elif roles["replica"] == total:
+        fault = f"all {total} new connections reached a replica"
+    elif roles["replica"]:
+        fault = f"it balances: {roles['replica']} of {total} new connections reached a replica"
+    else:
+        fault = "a write was refused"
+    return f"{fault} ({'; '.join(seen['errors'])})"
+
+
+def _name_fault(target: Target, wanted: Target, survey: Survey) -> str:
+    """What is wrong with a target whose every connection may write."""
     if target.database != wanted.database:
         return f"database {target.database} is not the wanted {wanted.database}"
-    if target.port != wanted.port:
-        return f"port {target.port} is not the wanted {wanted.port}"
-    replicas = sum(1 for pod in survey.pods if pod.role == "replica")
-    behind = next((s for s in survey.services if s.host.startswith(f"{target.host}.") or s.host == target.host), None)
-    if behind and replicas and not survey.writable(behind):
-        return f"Service {behind.name} also selects replicas, though {total} new connections reached the master"
+    behind = next((s for s in survey.services if s.host == target.host or s.host.startswith(f"{target.host}.")), None)
+    if behind and not survey.writable(behind):
+        return f"Service {behind.name} selects replicas too, though no connection of this sample reached one"
     return "it reaches the master now, but is not the name that always does"
 
 

@@ -144,7 +144,9 @@ def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
     pods = [
         pod
         for pod in api.list("v1", "Pod", namespace, label_selector=_label_selector(stateful_set))
-        if any(owner["uid"] == stateful_set["metadata"]["uid"] for owner in pod["metadata"].get("ownerReferences") or ())
+        if any(
+            owner["uid"] == stateful_set["metadata"]["uid"] for owner in pod["metadata"].get("ownerReferences") or ()
+        )
     ]
     pods.sort(key=lambda pod: int(pod["metadata"]["name"].rsplit("-", 1)[1]))
     template = stateful_set["spec"]["template"]["metadata"]

@@ -82,7 +82,7 @@ def _without_redis(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any
         "verdict": Survey(()).verdict,
         "disagreements": [],
         "evidence": [],
-        "diff": {"before": {}, "after": {key: "(known once Redis runs)" for key in URL_KEYS}},
+        "diff": {"before": {}, "after": dict.fromkeys(URL_KEYS, "(known once Redis runs)")},
     }
 
 
@@ -94,7 +94,7 @@ def _the_master(survey: Survey, fixed: str) -> Pod:
             "The broker URL is left as it is: it is not clear which Redis pod is the master",
             expected=f"one master, {fixed}",
             found="; ".join(survey.disagreements) or survey.verdict,
-            remedy="compare keys and offsets of the pods, make one the master, and let the others follow it (REPLICAOF)",
+            remedy="compare the pods' keys and offsets, make one the master, let the others follow it (REPLICAOF)",
             **survey.report(),
         )
     if master.name != fixed:
@@ -102,8 +102,7 @@ def _the_master(survey: Survey, fixed: str) -> Pod:
             "The broker URL is left as it is: the fixed name does not lead to the master",
             expected=f"{fixed} as the master, which is what it starts as",
             found=f"{master.name} is the master",
-            remedy=f"let {fixed} copy the data (REPLICAOF {master.host} {survey.services[0].port if survey.services else ''}), "
-            f"then promote it and let the others follow",
+            remedy=f"let {fixed} copy the data of {master.host} (REPLICAOF), promote it, and let the others follow it",
             **survey.report(),
         )
     return master

@@ -50,11 +50,15 @@ ask() {
   done
 }
 """
-_LOOK = r"""commands() { printf 'ROLE\nECHO "%s part"\nDEL "%s"\nECHO "%s part"\nINFO server\n' "$mark" "$1" "$mark"; }"""
-_WRITE = (
-    r"""commands() { printf 'ROLE\nECHO "%s part"\nSET "%s" "%s" EX %s\nGET "%s"\nDEL "%s"\nECHO "%s part"\nINFO server\n' """
-    r""""$mark" "$1" "$1" "$ttl" "$1" "$1" "$mark"; }"""
-)
+_COMMANDS = r"""
+commands() {
+  printf 'ROLE\nECHO "%s part"\n' "$mark"
+  PROOF
+  printf 'ECHO "%s part"\nINFO server\n' "$mark"
+}
+"""
+_LOOK = r"""printf 'DEL "%s"\n' "$1" """
+_WRITE = r"""printf 'SET "%s" "%s" EX %s\nGET "%s"\nDEL "%s"\n' "$1" "$1" "$ttl" "$1" "$1" """
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def script(targets: Sequence[Target], password: str, *, mark: str, seconds: int,
     lines = [f"{name}={shlex.quote(value)}" for name, value in assignments.items()]
     if password:
         lines.append(f"export REDISCLI_AUTH={shlex.quote(password)}")
-    lines += [_WRITE if write else _LOOK, _FUNCTIONS]
+    lines += [_COMMANDS.replace("PROOF", _WRITE if write else _LOOK), _FUNCTIONS]
     lines += [
         f"ask {index} {shlex.quote(target.host)} {target.port} {target.database} {target.connections}"
         for index, target in enumerate(targets)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import traceback
+from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.replication import (
@@ -34,7 +35,9 @@ def read_replication(host: str, port: int, password: str, *, timeout: float) -> 
 
     ``timeout`` is in seconds and holds for connecting and for each answer. Raises RedisError.
     """
-    connection = redis.Connection(
+    # Part of it has no annotations in the library.
+    make: Any = redis.Connection
+    connection = make(
         host=host,
         port=port,
         password=password or None,

@@ -67,7 +67,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Service:
-    """A Service that selects Redis pods, and what new connections to it got. ``pods`` are those its selector matches."""
+    """A Service and what new connections to it got. ``pods`` are those that its selector matches."""
 
     name: str
     host: str

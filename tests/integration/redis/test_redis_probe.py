@@ -9,9 +9,10 @@ import socket
 import subprocess
 
 import pytest
+from redis_servers import HOSTS, PASSWORD, Group, free_port
+
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Answer, Target, parse, script
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import RedisError, read_replication
-from conftest import HOSTS, PASSWORD, Group, free_port
 
 MARK = "mark-of-a-test"
 
@@ -84,7 +85,7 @@ def test_no_server_no_name_no_database_wrong_password(group: Group) -> None:
     assert "Connection refused" in refused[0].error
     assert unresolved[0].error == "the name does not resolve"
     assert "out of range" in database[0].error
-    ((wrong,),) = ask(Target(HOSTS[0], group.port), password="wrong")
+    ((wrong,),) = ask(Target(HOSTS[0], group.port), password=PASSWORD[1:])
     assert "WRONGPASS" in wrong.error
     assert not any(answer.role for answer in (refused[0], unresolved[0], database[0], wrong))
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from conftest import HOSTS, Group
+from redis_servers import HOSTS, Group
 
 
 def test_first_pod_is_master_and_the_others_follow_by_name(group: Group) -> None:
