@@ -47,7 +47,9 @@ class ActionModule(ActionBase):
                 return self._absent(options)
             return self._present(options)
         except CeleryOpsError as error:
-            raise AnsibleActionFail(str(error), result={**error.details, "changed": False}) from error
+            # what was finished before the failure is there, and is said
+            changed = any(row["action"] == "built" for row in error.details.get("artifacts", ()))
+            raise AnsibleActionFail(str(error), result={**error.details, "changed": changed}) from error
 
     def _present(self, options: dict[str, Any]) -> dict[str, Any]:
         factory = _factory(options)

@@ -145,7 +145,7 @@ def test_without_pip_the_variables_speak() -> None:
 
 
 def test_apt_in_a_build_gets_the_acquire_settings() -> None:
-    dump = 'APT "";\nAcquire "";\nAcquire::http "";\nAcquire::http::Proxy "http://p:1/";\nAcquire::Retries "3";\n'
+    dump = 'APT "";\nAcquire::http "";\nAcquire::http::Proxy "http://p:1/";\nAcquire::Retries "3";\n'
     assert (
         hostsettings.apt_conf(dump, certificates="")
         == 'Acquire::http::Proxy "http://p:1/";\nAcquire::Retries "3";\n'
@@ -171,7 +171,7 @@ URIs: http://off.example/debian
 Suites: bookworm
 Enabled: no
 """,
-    "vendor.list": "deb [signed-by=/k.gpg] https://vendor.example/apt stable main\ndeb-src http://x bookworm main\n",
+    "vendor.list": "deb [signed-by=/k.gpg] https://v.example/apt stable main\ndeb-src http://x bookworm main\n",
     "sources.list": "deb [arch=amd64] http://old.example/debian bookworm main # note\n",
     "vendor.sources.disabled": "Types: deb\nURIs: http://no.example\nSuites: bookworm\n",
 }
