@@ -130,10 +130,8 @@ class PatroniCluster:
         )
 
     def _exec(self, pod: str, command: list[str], stdin: str | None, timeout: float) -> ExecResult:
-        # psql ends at \q: the end of input does not travel over every version of the exec protocol.
-        text = None if stdin is None else f"{stdin}\n\\q\n"
         return exec_in_pod(
-            self.api, self.namespace, pod, command, container=CONTAINER, stdin=text, timeout=timeout
+            self.api, self.namespace, pod, command, container=CONTAINER, stdin=stdin, timeout=timeout
         )
 
     def _ref(self, api_version: str, kind: str, name: str) -> ObjectRef:
