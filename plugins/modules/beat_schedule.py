@@ -1,0 +1,205 @@
+#!/usr/bin/python
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: beat_schedule
+short_description: Keep the schedule of django-celery-beat as data
+version_added: 0.1.0
+author: The celeryops maintainers (@celeryops)
+description:
+  - Makes the periodic tasks in the application's database say what was declared, through the models of the
+    django-celery-beat in the application's image, in one transaction. The running beat picks the change up
+    within
+    seconds.
+  - Entries that are not declared are left alone. A declared entry is declared as a whole, so a field that
+    is left out
+    gets its default.
+  - Everything is checked before anything is written, and every problem is told at once. Cron fields, types,
+    duplicate names and priorities are checked without the application; queues and tasks against it.
+  - People declare priorities from 0 to 10 and mean 10 as the most urgent. Redis serves 0 first and knows 0
+    to 9. The
+    number written is C(min(9, 10 - declared)), or what O(priority_function) makes of it. On AMQP brokers it
+    is the
+    declared number.
+options:
+  entries:
+    description:
+      - The entries. Each has C(name), C(task) and exactly one of C(cron), C(crontab) and C(interval).
+      - C(cron) is a line such as V(0 2 * * *). C(crontab) is a mapping of C(minute), C(hour),
+        C(day_of_month),
+        C(month_of_year), C(day_of_week) and C(timezone), of which C(minute) is required. C(interval) is a
+        mapping of
+        C(every), a whole number, and C(period), one of V(days), V(hours), V(minutes), V(seconds),
+        V(microseconds).
+      - Day of week is V(0) for Sunday to V(6), or a name. A day must fit both day fields, unlike in cron,
+        where either does.
+      - C(queue) is the name of a queue, C(priority) 0 to 10. Without them the application's routes decide.
+      - C(args) is a list and C(kwargs) a mapping for the task. C(enabled) defaults to V(true), C(one_off)
+        to V(false),
+        C(description) to an empty text.
+      - C(expires) is the seconds after which a message is void, or a time with its offset after which the
+        entry rests.
+        C(start_time) is such a time before which it does.
+    type: list
+    elements: raw
+    required: true
+  timezone:
+    description: Time zone of crontab entries that name none; without it the application's C(CELERY_TIMEZONE).
+    type: str
+  queues:
+    description: The queues that have workers. Entries may name only these, and only queues that the
+      application declares.
+    type: list
+    elements: str
+  priority_function:
+    description:
+      - The application's own translation of a declared priority, as V(module:function), where its routes
+        use one too.
+      - Without it the module's rule is used.
+    type: str
+  database:
+    description: Alias of the database in the application's settings; without it the one that beat uses. A
+      pooler will do.
+    type: str
+extends_documentation_fragment:
+  - celeryops.platform.kube
+  - celeryops.platform.app_pod
+attributes:
+  check_mode:
+    description: A pod compares the entries with the rows and writes none. Missing tables count as empty.
+    support: full
+  diff_mode:
+    description: The differing fields of each entry, as they are stored.
+    support: full
+  idempotent:
+    description: Changed only when a row was made or changed.
+    support: full
+seealso:
+  - module: celeryops.platform.beat_migrations
+"""
+
+EXAMPLES = r"""
+- name: Keep the schedule
+  celeryops.platform.beat_schedule:
+    namespace: jewelry-shop
+    image: registry.example.com/jewelry-shop:1.4
+    app: config
+    config_maps: [app-config]
+    secrets: [app-secrets]
+    timezone: UTC
+    queues: [celery, backups, pricing]
+    entries:
+      - name: full database backup
+        task: apps.backups.tasks.backup_database
+        cron: "0 2 * * *"
+        queue: backups
+        priority: 10
+      - name: fetch gold rates
+        task: apps.pricing.tasks.fetch_gold_rates
+        interval: {every: 5, period: minutes}
+        queue: pricing
+        priority: 8
+        expires: 300
+"""
+
+RETURN = r"""
+entries:
+  description: What became of each entry, in the declared order.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: Name of the entry.
+      type: str
+    action:
+      description: V(create), V(update) or V(unchanged); in check mode what it would be.
+      type: str
+    fields:
+      description: The fields that differed.
+      type: list
+      elements: str
+  sample:
+    - {name: full database backup, action: update, fields: [priority]}
+counts:
+  description: How many entries met which action.
+  type: dict
+  returned: always
+  sample: {create: 0, update: 1, unchanged: 21}
+problems:
+  description: Everything that is wrong with the declared entries.
+  type: list
+  elements: str
+  returned: when the entries were refused
+  sample: ["'full database backup': queue: expected one of the application's task_queues (celery), found
+    \"backup\""]
+"""
+
+from collections import Counter
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.argspec import APP_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.entries import read
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.runner import NotYet, run
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import KUBERNETES_IMPORT_ERROR
+
+ARGS: dict[str, Any] = {
+    "entries": {"type": "list", "elements": "raw", "required": True},
+    "timezone": {"type": "str"},
+    "queues": {"type": "list", "elements": "str"},
+    "priority_function": {"type": "str"},
+    "database": {"type": "str"},
+}
+
+
+def reconcile(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list[str]]:
+    """The result, and warnings."""
+    entries = read(params["entries"], params["timezone"])
+    request = {
+        **{key: params[key] for key in ("app", "queues", "priority_function", "database", "lock_timeout")},
+        "entries": entries,
+        "check": check,
+    }
+    try:
+        answer = run("schedule", params, request, check=check)
+    except NotYet as reason:
+        changes = [{"name": entry["name"], "action": "create", "fields": []} for entry in entries]
+        answer = {
+            "changed": bool(changes),
+            "changes": changes,
+            "warnings": [f"The present schedule cannot be told: {reason}"],
+        }
+    diff = [one.pop("diff") for one in answer["changes"] if "diff" in one]
+    counts = Counter(one["action"] for one in answer["changes"])
+    result = {
+        "changed": answer["changed"],
+        "entries": answer["changes"],
+        "counts": {action: counts[action] for action in ("create", "update", "unchanged")},
+        "diff": [one for one in diff if one["before"] or one["after"]],
+    }
+    return result, answer["warnings"]
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**KUBE_ARGS, **APP_ARGS, **ARGS}, supports_check_mode=True)
+    if KUBERNETES_IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_IMPORT_ERROR)
+    try:
+        result, warnings = reconcile(module.params, module.check_mode)
+    except CeleryOpsError as error:
+        module.fail_json(msg=str(error), entries=[], counts={}, **error.details)
+    for warning in warnings:
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
