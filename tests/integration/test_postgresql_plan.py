@@ -71,9 +71,7 @@ def server() -> Iterator[Server]:
     data = folder / "data"
     options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c log_min_duration_statement=0"
     try:
-        done = server.run(
-            "initdb", "-D", str(data), "-U", "postgres", "--auth-local=trust", "--no-sync", "-E", "UTF8"
-        )
+        done = server.run("initdb", "-D", str(data), "-U", "postgres", "--auth-local=trust", "--no-sync", "-E", "UTF8")
         assert done.returncode == 0, done.stderr
         rules = "local all postgres peer\nlocal all all scram-sha-256\n"
         if server.user is None:
@@ -114,10 +112,7 @@ def test_from_nothing_to_everything_and_no_further(server: Server) -> None:
     # The pooler finds the owner's secret, no superuser's, and reaches no database but its own.
     pooler = ("-U", "pooler", "-d", "postgres")
     look = "SELECT name || ' ' || left(secret, 13) FROM pooler.user_lookup('{}')"
-    assert (
-        server.sql(look.format("jewelry_app"), *pooler, secret=ROLES[1].password)
-        == "jewelry_app SCRAM-SHA-256"
-    )
+    assert server.sql(look.format("jewelry_app"), *pooler, secret=ROLES[1].password) == "jewelry_app SCRAM-SHA-256"
     assert server.sql(look.format("postgres"), *pooler, secret=ROLES[1].password) == ""
     with pytest.raises(RuntimeError, match="permission denied for database"):
         server.sql("SELECT 1", "-U", "pooler", "-d", "jewelry_shop", secret=ROLES[1].password)

@@ -130,9 +130,7 @@ class PatroniCluster:
         )
 
     def _exec(self, pod: str, command: list[str], stdin: str | None, timeout: float) -> ExecResult:
-        return exec_in_pod(
-            self.api, self.namespace, pod, command, container=CONTAINER, stdin=stdin, timeout=timeout
-        )
+        return exec_in_pod(self.api, self.namespace, pod, command, container=CONTAINER, stdin=stdin, timeout=timeout)
 
     def _ref(self, api_version: str, kind: str, name: str) -> ObjectRef:
         return ObjectRef(api_version, kind, name, self.namespace)

@@ -52,9 +52,7 @@ class Outcome:
         }
 
 
-def converge(
-    cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, check: bool, timeout: float
-) -> None:
+def converge(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, check: bool, timeout: float) -> None:
     """Writes into `outcome` what is, or in check mode would be, changed. Raises CeleryOpsError."""
     fresh = not cluster.exists()
     if not fresh:
@@ -96,9 +94,7 @@ def _roles(cluster: PatroniCluster, desired: Desired, check: bool) -> list[plan.
     return roles
 
 
-def _configuration(
-    cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, fresh: bool, check: bool
-) -> None:
+def _configuration(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, fresh: bool, check: bool) -> None:
     if fresh:
         return  # the first start takes it from its own file
     current = cluster.configuration()
@@ -108,9 +104,7 @@ def _configuration(
         return
     if not check:
         cluster.write_configuration(wanted)
-    outcome.changes.append(
-        {"kind": "configuration", "name": cluster.name, "action": "written", "detail": list(paths)}
-    )
+    outcome.changes.append({"kind": "configuration", "name": cluster.name, "action": "written", "detail": list(paths)})
     outcome.before["configuration"] = current
     outcome.after["configuration"] = wanted
 

@@ -30,9 +30,7 @@ COMMIT;
 """
 
 
-def describe(
-    cluster: PatroniCluster, endpoints: Iterable[Mapping[str, str]], *, wait: float
-) -> dict[str, Any]:
+def describe(cluster: PatroniCluster, endpoints: Iterable[Mapping[str, str]], *, wait: float) -> dict[str, Any]:
     """The result of postgresql_cluster_info. Asks for `wait` seconds again what takes no write."""
     deadline = time.monotonic() + wait
     if not cluster.exists():

@@ -111,9 +111,7 @@ def observed(answer: Mapping[str, Any]) -> State:
     )
 
 
-def plan(
-    state: State, roles: Iterable[Role], databases: Iterable[Database], pooler: str | None
-) -> tuple[Change, ...]:
+def plan(state: State, roles: Iterable[Role], databases: Iterable[Database], pooler: str | None) -> tuple[Change, ...]:
     """The changes that lead from `state` to what is wanted, in an order that can be carried out.
 
     Raises CeleryOpsError for names that cannot be used and for a database whose owner is not among the roles.
@@ -174,14 +172,10 @@ def _role(state: State, role: Role) -> list[Change]:
         sql = f"CREATE ROLE {identifier} LOGIN PASSWORD '{secret}';"
         return [Change("role", role.name, "created", sql)]
     changes = []
-    wrong = (
-        [] if role.system else [right for right in _RIGHTS if bool(found[right]) is not (right == "login")]
-    )
+    wrong = [] if role.system else [right for right in _RIGHTS if bool(found[right]) is not (right == "login")]
     if wrong:
         rights = " ".join(right.upper() if right == "login" else f"NO{right.upper()}" for right in wrong)
-        changes.append(
-            Change("role", role.name, "rights", f"ALTER ROLE {identifier} {rights};", tuple(rights.split()))
-        )
+        changes.append(Change("role", role.name, "rights", f"ALTER ROLE {identifier} {rights};", tuple(rights.split())))
     if not scram.matches(found["secret"], role.password):
         sql = f"ALTER ROLE {identifier} PASSWORD '{scram.make_secret(role.password)}';"
         changes.append(Change("role", role.name, "password", sql))

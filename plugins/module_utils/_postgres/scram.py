@@ -45,9 +45,7 @@ def _normalized(password: str) -> bytes:
     if password.isascii():
         return password.encode()
     mapped = "".join(
-        " " if stringprep.in_table_c12(char) else char
-        for char in password
-        if not stringprep.in_table_b1(char)
+        " " if stringprep.in_table_c12(char) else char for char in password if not stringprep.in_table_b1(char)
     )
     result = unicodedata.normalize("NFKC", mapped)
     right_to_left = [stringprep.in_table_d1(char) for char in result]

@@ -73,9 +73,7 @@ def test_a_rotated_password_is_noticed_also_of_a_system_role() -> None:
 
 
 def test_a_role_without_a_secret_gets_one() -> None:
-    assert summary(state({**role("jewelry_app", "x"), "secret": None})) == [
-        ("role", "jewelry_app", "password")
-    ]
+    assert summary(state({**role("jewelry_app", "x"), "secret": None})) == [("role", "jewelry_app", "password")]
 
 
 def test_rights_beyond_login_are_taken_away() -> None:
