@@ -112,7 +112,11 @@ class Running:
 
     def probe(self, name: str) -> tuple[bool, str]:
         done = subprocess.run(
-            ["sh", FILES / "probe.sh", name], env=self.environment, capture_output=True, text=True, check=False
+            ["sh", FILES / "probe.sh", name],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert not done.stderr
         return done.returncode == 0, done.stdout

@@ -61,9 +61,7 @@ def test_beat_sends_and_workers_tell(worker: Start, start: Start, app: Any, pool
         return "every second" in next(iter(replies[0].values()))["beat"]
 
     wait_until(told, "a run that beat caused")
-    reply = next(
-        iter(app.control.broadcast("celeryops_probe", reply=True, timeout=3, limit=1)[0].values())
-    )
+    reply = next(iter(app.control.broadcast("celeryops_probe", reply=True, timeout=3, limit=1)[0].values()))
     assert reply["beat"]["every second"]["state"] == "SUCCESS"
     assert reply["beat"]["every second"]["queue"] == "celery"
     assert reply["consuming"]

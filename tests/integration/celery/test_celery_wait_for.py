@@ -55,7 +55,9 @@ def test_nothing_is_written(redis: Redis) -> None:
     broker(redis.bare_url)
     login = {**os.environ, "REDISCLI_AUTH": PASSWORD}
     command = ["redis-cli", "-p", str(redis.port), "dbsize"]
-    assert subprocess.run(command, env=login, capture_output=True, text=True, check=True).stdout.strip() == "0"
+    assert (
+        subprocess.run(command, env=login, capture_output=True, text=True, check=True).stdout.strip() == "0"
+    )
 
 
 def test_replica_is_refused(replica: Redis) -> None:
@@ -160,7 +162,10 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
 
         def created() -> bool:
             done = subprocess.run(
-                [*psql, "CREATE TABLE IF NOT EXISTS here (id int)"], env=login, capture_output=True, check=False
+                [*psql, "CREATE TABLE IF NOT EXISTS here (id int)"],
+                env=login,
+                capture_output=True,
+                check=False,
             )
             return done.returncode == 0
 
@@ -195,7 +200,15 @@ def test_wrong_password_is_told(postgresql: dict[str, str]) -> None:
 
 
 def test_without_a_driver_only_the_protocol_is_asked(postgresql: dict[str, str]) -> None:
-    command = [sys.executable, "-S", "-E", FILES / "wait_for.py", "database", "--settings", json.dumps(postgresql)]
+    command = [
+        sys.executable,
+        "-S",
+        "-E",
+        FILES / "wait_for.py",
+        "database",
+        "--settings",
+        json.dumps(postgresql),
+    ]
     done = subprocess.run([*command, "--table", "here"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "its tables were not looked for" in done.stdout

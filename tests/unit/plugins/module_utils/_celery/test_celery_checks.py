@@ -1,0 +1,272 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each check: what proves it, what refutes it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import (
+    Check,
+    Expectation,
+    Observation,
+    evaluate,
+)
+
+QUEUES = ("celery", "webhooks")
+EXPECTED = Expectation("shop", "celery-worker", "celery-beat", QUEUES)
+NOW = 1_000_000.0
+
+
+def container(name: str, **changes: Any) -> dict[str, Any]:
+    probe = {"exec": {"command": ["sh"]}, "periodSeconds": 10}
+    return {
+        "name": name,
+        "resources": {
+            "requests": {"cpu": "400m", "memory": "512Mi"},
+            "limits": {"cpu": "800m", "memory": "1Gi"},
+        },
+        "startupProbe": probe,
+        "livenessProbe": probe,
+        "readinessProbe": probe,
+        **changes,
+    }
+
+
+def deployment(name: str, replicas: int, strategy: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "replicas": replicas,
+            "strategy": {"type": strategy, "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}},
+            "template": {"spec": {"containers": [container("main")], "initContainers": [container("wait")]}},
+        },
+        "status": {"replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas},
+    }
+
+
+def pod(name: str, node: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"nodeName": node}}
+
+
+def answers() -> dict[str, Any]:
+    probe = {"consuming": True, "consuming_age": 1.5, "beat": {}}
+    run = {"task": "retry", "id": "1", "state": "SUCCESS", "queue": "webhooks", "finished": NOW - 70}
+    names = ("celery@one", "celery@two")
+    return {
+        "broker": {
+            "url": "redis://:**@redis-0:6379/0",
+            "roles": ["master"] * 10,
+            "backend": "redis://redis-0",
+        },
+        "workers": {
+            "pongs": list(names),
+            "queues": {name: list(QUEUES) for name in names},
+            "probes": {names[0]: {**probe, "beat": {"webhooks: retry failed": run}}, names[1]: probe},
+        },
+        "tasks": [
+            {"queue": queue, "state": "SUCCESS", "seconds": 0.1, "result": "{}", "problem": ""}
+            for queue in QUEUES
+        ],
+        "entries": [
+            {
+                "name": "webhooks: retry failed",
+                "task": "retry",
+                "queue": "webhooks",
+                "interval": 60.0,
+                "last_run": NOW - 71,
+                "runs": 3,
+            }
+        ],
+        "time": NOW,
+    }
+
+
+@pytest.fixture
+def healthy() -> Observation:
+    return Observation(
+        worker=deployment("celery-worker", 2, "RollingUpdate"),
+        beat=deployment("celery-beat", 1, "Recreate"),
+        worker_pods=(pod("celery-worker-a", "node-1"), pod("celery-worker-b", "node-2")),
+        beat_pods=(pod("celery-beat-a", "node-1"),),
+        answers=answers(),
+    )
+
+
+def judge(seen: Observation, name: str, expected: Expectation = EXPECTED) -> Check:
+    return next(check for check in evaluate(expected, seen) if check.name == name)
+
+
+def test_healthy_platform_passes_every_check(healthy: Observation) -> None:
+    checks = evaluate(EXPECTED, healthy)
+    assert [check.name for check in checks if check.passed is not True] == []
+    assert len({check.name for check in checks}) == len(checks)
+    assert all(check.evidence and check.as_dict()["remedy"] is None for check in checks)
+
+
+def test_evidence_says_where_and_when(healthy: Observation) -> None:
+    assert judge(healthy, "workers running").evidence == (
+        "2 of 2 ready: celery-worker-a on node-1, celery-worker-b on node-2"
+    )
+    assert judge(healthy, "beat's tasks run").evidence == (
+        "'webhooks: retry failed' (retry) ran 70 s ago, last run recorded 71 s ago, run 3, due every 60 s"
+    )
+    assert "10 of 10 new connections" in judge(healthy, "broker is the master").evidence
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2},
+        {"replicas": 3, "readyReplicas": 3, "updatedReplicas": 2},
+        {},
+    ],
+)
+def test_incomplete_rollout_fails(healthy: Observation, status: dict[str, int]) -> None:
+    assert healthy.worker is not None
+    assert (
+        judge(replace(healthy, worker={**healthy.worker, "status": status}), "workers running").passed
+        is False
+    )
+
+
+def test_nothing_there_fails_with_a_remedy() -> None:
+    checks = evaluate(EXPECTED, Observation(worker=None, beat=None, problem="there are no workers"))
+    assert {check.passed for check in checks} == {False}
+    assert all(check.as_dict()["remedy"] for check in checks)
+
+
+def test_workers_scaled_to_zero_fail(healthy: Observation) -> None:
+    none = deployment("celery-worker", 0, "RollingUpdate")
+    assert judge(replace(healthy, worker=none), "workers running").passed is False
+
+
+def test_two_beats_fail(healthy: Observation) -> None:
+    check = judge(replace(healthy, beat=deployment("celery-beat", 2, "Recreate")), "beat running")
+    assert check.passed is False
+    assert "twice" in str(check.remedy)
+
+
+def changed(seen: Observation, **changes: Any) -> Observation:
+    found = copy.deepcopy(seen.answers)
+    assert found is not None
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place: Any = found
+        for key in parents:
+            place = place[int(key) if key.isdigit() else key]
+        place[last] = value
+    return replace(seen, answers=found)
+
+
+@pytest.mark.parametrize("roles", [["master"] * 9 + ["slave"], ["error: TimeoutError: x"], []])
+def test_any_connection_elsewhere_fails(healthy: Observation, roles: list[str]) -> None:
+    assert judge(changed(healthy, broker__roles=roles), "broker is the master").passed is False
+
+
+def test_silent_worker_fails(healthy: Observation) -> None:
+    assert judge(changed(healthy, workers__pongs=["celery@one"]), "workers answer").passed is False
+
+
+def test_worker_that_stopped_consuming_is_named(healthy: Observation) -> None:
+    idle = {"celery@two": {"consuming": False, "consuming_age": None, "beat": {}}}
+    check = judge(changed(healthy, workers__probes=idle), "workers consume")
+    assert (check.passed, check.evidence) == (False, "0 of 1 consume, oldest evidence 0.0 s; not: celery@two")
+
+
+def test_foreign_workers_without_probes_leave_the_check_open(healthy: Observation) -> None:
+    assert judge(changed(healthy, workers__probes={}), "workers consume").passed is None
+
+
+def test_orphaned_queue_is_named(healthy: Observation) -> None:
+    check = judge(changed(healthy, workers__queues={"celery@one": ["celery"]}), "queues have consumers")
+    assert check.passed is False
+    assert str(check.remedy).endswith("webhooks")
+
+
+def test_missing_result_fails(healthy: Observation) -> None:
+    lost = {"queue": "webhooks", "state": "NO RESULT", "problem": "TimeoutError: 20 s"}
+    check = judge(changed(healthy, tasks=[lost]), "a task through each queue")
+    assert check.passed is False
+    assert "webhooks: NO RESULT TimeoutError" in check.evidence
+
+
+def test_check_mode_leaves_the_tasks_open(healthy: Observation) -> None:
+    seen = replace(changed(healthy, tasks=None), read_only=True)
+    assert judge(seen, "a task through each queue").passed is None
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"entries__0__last_run": None}, "the entry never advanced"),
+        ({"entries__0__last_run": NOW - 301}, "the entry advanced longer ago than two intervals and the lag"),
+        ({"time": NOW + 51}, "the run is older than two intervals"),
+        ({"entries__0__interval": None}, "an entry whose interval cannot be told"),
+        ({"entries": []}, "an entry that is no longer enabled"),
+        ({"workers__probes": {}}, "no worker ran anything that beat sent"),
+    ],
+)
+def test_old_or_half_evidence_of_beat_fails(healthy: Observation, change: dict[str, Any], why: str) -> None:
+    assert judge(changed(healthy, **change), "beat's tasks run").passed is False, why
+
+
+def test_failed_task_is_no_evidence_of_beat(healthy: Observation) -> None:
+    seen = changed(healthy)
+    assert seen.answers is not None
+    seen.answers["workers"]["probes"]["celery@one"]["beat"]["webhooks: retry failed"]["state"] = "FAILURE"
+    check = judge(seen, "beat's tasks run")
+    assert check.passed is False
+    assert "webhooks: retry failed" in check.evidence
+
+
+def test_unreadable_schedule_says_why(healthy: Observation) -> None:
+    check = judge(
+        changed(healthy, entries=None, entries_problem="ProgrammingError: no table"), "beat's tasks run"
+    )
+    assert (check.passed, check.evidence) == (False, "ProgrammingError: no table")
+
+
+def with_container(seen: Observation, one: dict[str, Any]) -> Observation:
+    worker = copy.deepcopy(seen.worker)
+    assert worker is not None
+    worker["spec"]["template"]["spec"]["containers"] = [one]
+    return replace(seen, worker=worker)
+
+
+def test_missing_probe_fails(healthy: Observation) -> None:
+    one = container("main")
+    del one["livenessProbe"]
+    check = judge(with_container(healthy, one), "probes")
+    assert (check.passed, check.evidence) == (False, "celery-worker/main: no livenessProbe")
+
+
+@pytest.mark.parametrize(
+    ("resources", "evidence"),
+    [
+        ({}, "lacks a cpu request or limit"),
+        (
+            {"requests": {"cpu": "300m", "memory": "1Gi"}, "limits": {"cpu": "800m", "memory": "1Gi"}},
+            "celery-worker/main: cpu 300m to 800m is above ratio 2",
+        ),
+        (
+            {"requests": {"cpu": 1, "memory": "512Mi"}, "limits": {"cpu": 1, "memory": "1025Mi"}},
+            "celery-worker/main: memory 512Mi to 1025Mi is above ratio 2",
+        ),
+    ],
+)
+def test_resources_beyond_the_ratio_fail(
+    healthy: Observation, resources: dict[str, Any], evidence: str
+) -> None:
+    check = judge(with_container(healthy, container("main", resources=resources)), "resources")
+    assert check.passed is False
+    assert evidence in check.evidence
+
+
+def test_rolling_beat_fails(healthy: Observation) -> None:
+    beat = deployment("celery-beat", 1, "RollingUpdate")
+    assert judge(replace(healthy, beat=beat), "strategies").passed is False

@@ -1,0 +1,132 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read from a namespace, and which container is asked."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import Expectation
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import (
+    Call,
+    Visit,
+    observe,
+    pod_rows,
+)
+
+EXPECTED = Expectation("shop", "celery-worker", "celery-beat", ("celery",))
+VISIT = Visit(app="config", task="config.celery.debug_task")
+
+
+def pod(name: str, component: str, created: str, ready: bool = True, **changes: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "creationTimestamp": created,
+            "labels": {"component": component},
+            **changes.pop("metadata", {}),
+        },
+        "spec": {"nodeName": "node-1", "containers": [{"name": "main"}]},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [{"restartCount": 1}],
+            **changes,
+        },
+    }
+
+
+def deployment(component: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": component, "namespace": "shop"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"component": component}}},
+    }
+
+
+class Namespace:
+    """Data for the three lists that are read."""
+
+    def __init__(self, deployments: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
+        self.objects = {"Deployment": deployments, "Pod": pods}
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> list[dict[str, Any]]:
+        assert namespace == "shop"
+        return self.objects[kind]
+
+
+PODS = [
+    pod("celery-worker-b", "celery-worker", "2026-01-02T00:00:00Z"),
+    pod("celery-worker-a", "celery-worker", "2026-01-01T00:00:00Z"),
+    pod("celery-worker-c", "celery-worker", "2026-01-03T00:00:00Z", ready=False),
+    pod("celery-worker-d", "celery-worker", "2026-01-04T00:00:00Z", metadata={"deletionTimestamp": "now"}),
+    pod("redis-0", "redis", "2026-01-01T00:00:00Z"),
+    pod("migrate-x", "migrate", "2026-01-01T00:00:00Z", phase="Succeeded"),
+]
+
+
+def test_newest_ready_worker_is_asked() -> None:
+    calls: list[Call] = []
+
+    def execute(call: Call) -> tuple[int, str, str]:
+        calls.append(call)
+        return 0, f"imported\n{inside.MARK}" + json.dumps({"time": 1}) + "\n", "a warning"
+
+    seen = observe(Namespace([deployment("celery-worker")], PODS), execute, EXPECTED, VISIT)
+    assert seen.answers == {"time": 1}
+    assert [(call.pod, call.container) for call in calls] == [("celery-worker-b", "main")]
+    assert calls[0].stdin.startswith("# Copyright")
+    options = json.loads(calls[0].command[-1])
+    assert (options["workers"], options["queues"], options["send"]) == (2, ["celery"], True)
+
+
+def test_no_worker_is_ready() -> None:
+    def execute(call: Call) -> tuple[int, str, str]:
+        pytest.fail(f"asked {call.pod}")
+
+    seen = observe(Namespace([deployment("celery-worker")], PODS[2:3]), execute, EXPECTED, VISIT)
+    assert (seen.answers, seen.problem) == (None, "none of 1 worker pods is ready")
+    seen = observe(Namespace([], PODS), execute, EXPECTED, VISIT)
+    assert (seen.answers, seen.problem) == (None, "there are no workers")
+
+
+def test_application_that_cannot_be_loaded_is_told() -> None:
+    def execute(call: Call) -> tuple[int, str, str]:
+        return 1, "", "Traceback\n  line\nModuleNotFoundError: No module named 'config'\n"
+
+    seen = observe(Namespace([deployment("celery-worker")], PODS), execute, EXPECTED, VISIT)
+    assert seen.answers is None
+    assert "exit status 1: Traceback /   line / ModuleNotFoundError: No module named 'config'" in seen.problem
+
+
+def test_rows_leave_finished_pods_out() -> None:
+    def execute(call: Call) -> tuple[int, str, str]:
+        return 0, inside.MARK + "{}", ""
+
+    rows = pod_rows(observe(Namespace([deployment("celery-worker")], PODS), execute, EXPECTED, VISIT))
+    assert [row["name"] for row in rows] == [
+        "celery-worker-a",
+        "celery-worker-b",
+        "celery-worker-c",
+        "celery-worker-d",
+        "redis-0",
+    ]
+    assert rows[0] == {
+        "component": "celery-worker",
+        "name": "celery-worker-a",
+        "node": "node-1",
+        "ready": True,
+        "restarts": 1,
+    }
+    assert rows[3]["ready"] is False
