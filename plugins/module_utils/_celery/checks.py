@@ -65,9 +65,7 @@ class Check:
 
 def _deployment(obj: Json | None, pods: Iterable[Json], name: str, want: str) -> Check:
     if obj is None:
-        return Check(
-            name, False, f"no Deployment for {want}", "run site.yml, or name the Deployment in the arguments"
-        )
+        return Check(name, False, f"no Deployment for {want}", "run site.yml, or name the Deployment in the arguments")
     desired = int(obj["spec"].get("replicas", 1))
     status = obj.get("status", {})
     ready = int(status.get("readyReplicas", 0))
@@ -176,10 +174,7 @@ def tasks_ran(expected: Expectation, seen: Observation) -> Check:
     runs = seen.answers["tasks"]
     failed = [run for run in runs if run["state"] != "SUCCESS"]
     slowest = max((run.get("seconds", 0.0) for run in runs), default=0.0)
-    told = [
-        f"{run['queue']}: {run['state']} {run.get('problem') or run.get('result', '')}".strip()
-        for run in failed
-    ]
+    told = [f"{run['queue']}: {run['state']} {run.get('problem') or run.get('result', '')}".strip() for run in failed]
     return Check(
         name,
         bool(runs) and not failed,
@@ -193,9 +188,7 @@ def beat_sends(expected: Expectation, seen: Observation) -> Check:
     name = "beat's tasks run"
     if seen.answers is None or seen.answers.get("entries") is None:
         problem = seen.problem or (seen.answers or {}).get("entries_problem") or "the schedule was not read"
-        return Check(
-            name, False, str(problem), "the tables of django_celery_beat: run site.yml with --tags celery"
-        )
+        return Check(name, False, str(problem), "the tables of django_celery_beat: run site.yml with --tags celery")
     now = seen.answers["time"]
     newest = newest_run(seen.answers, expected.lag)
     if newest is not None:
@@ -263,14 +256,11 @@ def resources_declared(expected: Expectation, seen: Observation) -> Check:
                 if request is None or limit is None:
                     problems.append(f"{where} lacks a {kind} request or limit")
                 elif parse_quantity(limit) > Decimal(str(expected.max_ratio)) * parse_quantity(request):
-                    problems.append(
-                        f"{where}: {kind} {request} to {limit} is above ratio {expected.max_ratio:g}"
-                    )
+                    problems.append(f"{where}: {kind} {request} to {limit} is above ratio {expected.max_ratio:g}")
     return Check(
         name,
         count > 0 and not problems,
-        "; ".join(problems)
-        or f"{count} containers have requests and limits within ratio {expected.max_ratio:g}",
+        "; ".join(problems) or f"{count} containers have requests and limits within ratio {expected.max_ratio:g}",
         "raise the request or lower the limit in the role's *_resources",
     )
 

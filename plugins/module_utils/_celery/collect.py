@@ -105,19 +105,13 @@ def _pods_of(deployment: Json | None, pods: tuple[Json, ...]) -> tuple[Json, ...
 
 def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -> Observation:
     """Everything the checks need, with a single import of the application in a single container."""
-    deployments = {
-        obj["metadata"]["name"]: obj for obj in api.list("apps/v1", "Deployment", expected.namespace)
-    }
+    deployments = {obj["metadata"]["name"]: obj for obj in api.list("apps/v1", "Deployment", expected.namespace)}
     worker, beat = deployments.get(expected.worker), deployments.get(expected.beat)
-    pods = tuple(
-        sorted(api.list("v1", "Pod", expected.namespace), key=lambda pod: str(pod["metadata"]["name"]))
-    )
+    pods = tuple(sorted(api.list("v1", "Pod", expected.namespace), key=lambda pod: str(pod["metadata"]["name"])))
     worker_pods = _pods_of(worker, pods)
     answers, problem = None, ""
     # A fresh pod is asked: an old one may be about to leave.
-    ready = sorted(
-        (p for p in worker_pods if _ready(p)), key=lambda p: str(p["metadata"]["creationTimestamp"])
-    )
+    ready = sorted((p for p in worker_pods if _ready(p)), key=lambda p: str(p["metadata"]["creationTimestamp"]))
     if ready and worker is not None:
         try:
             answers = _ask(execute, ready[-1], expected, visit, int(worker["spec"].get("replicas", 1)))

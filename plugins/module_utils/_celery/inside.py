@@ -89,9 +89,7 @@ def tasks(app: Any, name: str, queues: list[str], within: float) -> list[dict[st
             one["id"] = result.id
             try:
                 value = result.get(timeout=max(end - time.monotonic(), 0.1), propagate=False)
-                one.update(
-                    state=result.state, seconds=round(time.monotonic() - begun, 3), result=repr(value)[:200]
-                )
+                one.update(state=result.state, seconds=round(time.monotonic() - begun, 3), result=repr(value)[:200])
                 result.forget()
             except Exception as exc:
                 one.update(state="NO RESULT", problem=f"{type(exc).__name__}: {exc}")
@@ -169,9 +167,7 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
             return {**found, "workers": NOBODY, "tasks": None, "entries": None}
         found["workers"] = workers(app, options["workers"], options["within"])
         found["tasks"] = (
-            tasks(app, options["task"], options["queues"], options["task_timeout"])
-            if options["send"]
-            else None
+            tasks(app, options["task"], options["queues"], options["task_timeout"]) if options["send"] else None
         )
         try:
             found["entries"] = entries() if options["beat"] else None
@@ -179,11 +175,7 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
             found.update(entries=None, entries_problem=f"{type(exc).__name__}: {exc}")
         end = time.monotonic() + options["beat_timeout"]
         found["time"] = time.time()
-        while (
-            found["entries"] is not None
-            and newest_run(found, options["lag"]) is None
-            and time.monotonic() < end
-        ):
+        while found["entries"] is not None and newest_run(found, options["lag"]) is None and time.monotonic() < end:
             time.sleep(2)
             found["workers"] = workers(app, options["workers"], options["within"])
             found.update(entries=entries(), time=time.time())

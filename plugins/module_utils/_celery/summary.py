@@ -38,8 +38,7 @@ def _hang(lead: str, text: str, width: int) -> list[str]:
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
 
 
@@ -63,9 +62,7 @@ def render(
             lines += [Line(text, tone) for text in _hang(" " * len(lead) + "→ ", check["remedy"], width)]
     if pods:
         rows = [("pod", "node", "ready", "restarts")]
-        rows += [
-            (p["name"], p["node"] or "-", "yes" if p["ready"] else "no", str(p["restarts"])) for p in pods
-        ]
+        rows += [(p["name"], p["node"] or "-", "yes" if p["ready"] else "no", str(p["restarts"])) for p in pods]
         lines += [Line(""), Line("Where things run"), *map(Line, _table(rows))]
     if commands:
         lines += [Line(""), Line("To try next")]

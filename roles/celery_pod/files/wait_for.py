@@ -158,9 +158,7 @@ def check_database(settings, tables):
 
 def _check_postgresql_answers(settings, where):
     try:
-        with socket.create_connection(
-            (settings["host"], int(settings["port"])), timeout=ANSWER_WITHIN
-        ) as sock:
+        with socket.create_connection((settings["host"], int(settings["port"])), timeout=ANSWER_WITHIN) as sock:
             # SSLRequest: every PostgreSQL and pooler answers it with one letter.
             sock.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
             if sock.recv(1) not in (b"S", b"N"):

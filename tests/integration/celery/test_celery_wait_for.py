@@ -55,9 +55,7 @@ def test_nothing_is_written(redis: Redis) -> None:
     broker(redis.bare_url)
     login = {**os.environ, "REDISCLI_AUTH": PASSWORD}
     command = ["redis-cli", "-p", str(redis.port), "dbsize"]
-    assert (
-        subprocess.run(command, env=login, capture_output=True, text=True, check=True).stdout.strip() == "0"
-    )
+    assert subprocess.run(command, env=login, capture_output=True, text=True, check=True).stdout.strip() == "0"
 
 
 def test_replica_is_refused(replica: Redis) -> None:
@@ -109,9 +107,7 @@ def test_reason_is_told(redis: Redis, change: dict[str, str], reason: str) -> No
             "closed": f"redis://127.0.0.1:{free_port()}/0",
             "silent": f"redis://127.0.0.1:{silent.getsockname()[1]}/0",
         }
-        done = broker(
-            urls.get(change.get("url", ""), redis.bare_url), password=change.get("password", PASSWORD)
-        )
+        done = broker(urls.get(change.get("url", ""), redis.bare_url), password=change.get("password", PASSWORD))
     assert done.returncode == 1
     assert reason in done.stderr
     assert PASSWORD not in done.stdout + done.stderr
@@ -194,7 +190,7 @@ def test_missing_table_is_named(postgresql: dict[str, str]) -> None:
 
 
 def test_wrong_password_is_told(postgresql: dict[str, str]) -> None:
-    done = database(postgresql, "here", password="wrong")
+    done = database(postgresql, "here", password="wrong")  # noqa: S106
     assert done.returncode == 1
     assert "password authentication failed" in done.stderr
 

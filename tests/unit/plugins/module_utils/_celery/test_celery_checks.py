@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import (
     Check,
     Expectation,
@@ -69,8 +70,7 @@ def answers() -> dict[str, Any]:
             "probes": {names[0]: {**probe, "beat": {"webhooks: retry failed": run}}, names[1]: probe},
         },
         "tasks": [
-            {"queue": queue, "state": "SUCCESS", "seconds": 0.1, "result": "{}", "problem": ""}
-            for queue in QUEUES
+            {"queue": queue, "state": "SUCCESS", "seconds": 0.1, "result": "{}", "problem": ""} for queue in QUEUES
         ],
         "entries": [
             {
@@ -128,10 +128,7 @@ def test_evidence_says_where_and_when(healthy: Observation) -> None:
 )
 def test_incomplete_rollout_fails(healthy: Observation, status: dict[str, int]) -> None:
     assert healthy.worker is not None
-    assert (
-        judge(replace(healthy, worker={**healthy.worker, "status": status}), "workers running").passed
-        is False
-    )
+    assert judge(replace(healthy, worker={**healthy.worker, "status": status}), "workers running").passed is False
 
 
 def test_nothing_there_fails_with_a_remedy() -> None:
@@ -225,9 +222,7 @@ def test_failed_task_is_no_evidence_of_beat(healthy: Observation) -> None:
 
 
 def test_unreadable_schedule_says_why(healthy: Observation) -> None:
-    check = judge(
-        changed(healthy, entries=None, entries_problem="ProgrammingError: no table"), "beat's tasks run"
-    )
+    check = judge(changed(healthy, entries=None, entries_problem="ProgrammingError: no table"), "beat's tasks run")
     assert (check.passed, check.evidence) == (False, "ProgrammingError: no table")
 
 
@@ -259,9 +254,7 @@ def test_missing_probe_fails(healthy: Observation) -> None:
         ),
     ],
 )
-def test_resources_beyond_the_ratio_fail(
-    healthy: Observation, resources: dict[str, Any], evidence: str
-) -> None:
+def test_resources_beyond_the_ratio_fail(healthy: Observation, resources: dict[str, Any], evidence: str) -> None:
     check = judge(with_container(healthy, container("main", resources=resources)), "resources")
     assert check.passed is False
     assert evidence in check.evidence

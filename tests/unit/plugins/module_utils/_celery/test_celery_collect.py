@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import pytest
+
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import Expectation
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import (

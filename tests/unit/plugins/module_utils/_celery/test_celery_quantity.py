@@ -6,6 +6,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.quantity import parse_quantity
 
 
