@@ -72,6 +72,10 @@ options:
       variant:
         description: Variant that mmdebstrap makes.
         type: str
+      options:
+        description: Further options of mmdebstrap for a V(base).
+        type: list
+        elements: str
       refresh:
         description: Any text. A new one asks for a build on what the registries carry now.
         type: str

@@ -27,6 +27,7 @@ ARTIFACTS_ARGS: dict[str, dict[str, Any]] = {
             "suite": {"type": "str"},
             "packages": {"type": "list", "elements": "str"},
             "variant": {"type": "str"},
+            "options": {"type": "list", "elements": "str"},
             "refresh": {"type": "str"},
             "base": {"type": "str"},
             "tag": {"type": "str"},

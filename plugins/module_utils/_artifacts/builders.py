@@ -19,7 +19,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._artifacts impo
     toolchain,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.host import Host
-from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.model import Base, Go, Image
+from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.model import Base, Go, Image, Spec
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.plan import Plan, Planned
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.process import Runner
 from ansible_collections.celeryops.platform.plugins.module_utils._artifacts.store import Store
@@ -68,9 +68,7 @@ class Workshop:
 
     def _go(self, step: Planned, spec: Go, work: Path, out: Path, runner: Runner) -> None:
         chosen = self.toolchains[step.name]
-        program = chosen.program or toolchain.install(
-            runner, self.wheel, python=self.python, cache=self.cache
-        )
+        program = chosen.program or toolchain.install(runner, self.wheel, python=self.python, cache=self.cache)
         sources.stage(spec.source, work / "src")
         runner.run(
             commands.compile_go(program, spec, step.version, str(out)),
@@ -98,12 +96,8 @@ class Workshop:
             host = self._host
         rootfs = work / "rootfs.tar"
         sources_list = host.debian_sources(spec.suite)
-        runner.run(
-            commands.bootstrap(spec, str(rootfs), sources=sources_list, apt_conf=host.apt_conf), cwd=work
-        )
-        (work / "Containerfile").write_text(
-            'FROM scratch\nADD rootfs.tar /\nCMD ["/bin/sh"]\n', encoding="utf-8"
-        )
+        runner.run(commands.bootstrap(spec, str(rootfs), sources=sources_list, apt_conf=host.apt_conf), cwd=work)
+        (work / "Containerfile").write_text('FROM scratch\nADD rootfs.tar /\nCMD ["/bin/sh"]\n', encoding="utf-8")
         self._bud(step, work, {}, (), runner)
         self._save(step, out, runner)
 
@@ -118,11 +112,18 @@ class Workshop:
         with self._guard:
             host = self._host
             base = self._load(spec.base, runner) if spec.base else ""
-        arguments = {**host.arguments, **dict(spec.arguments), "VERSION": step.reference.rpartition(":")[2]}
+            settings = host.arguments(self._suite(spec))
+        arguments = {**settings, **dict(spec.arguments), "VERSION": step.reference.rpartition(":")[2]}
         if base:
             arguments["BASE"] = base
         self._bud(step, context, arguments, host.volumes, runner)
         self._save(step, out, runner)
+
+    def _suite(self, spec: Spec) -> str:
+        """The Debian suite at the root of an image, empty when there is none."""
+        while isinstance(spec, Image) and spec.base:
+            spec = self.plan[spec.base].artifact.spec
+        return spec.suite if isinstance(spec, Base) else ""
 
     def _load(self, name: str, runner: Runner) -> str:
         """The reference of an image artifact that stands in the storage of this run afterwards."""

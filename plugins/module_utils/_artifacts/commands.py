@@ -44,7 +44,7 @@ def bootstrap(spec: Base, target: str, *, sources: str, apt_conf: str) -> list[s
     """mmdebstrap of a suite into the tar archive ``target``.
 
     Documentation and translations stay out of it and of all that is installed on top. The host's apt settings
-    serve the build and are then taken out again: they may name a proxy with its password.
+    and mirror serve the build and are then taken out again: they may name a proxy with its password.
     """
     unwanted = ("doc/*", "man/*", "info/*", "locale/*", "lintian/*", "linda/*")
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{path}" for path in unwanted]
@@ -57,6 +57,8 @@ def bootstrap(spec: Base, target: str, *, sources: str, apt_conf: str) -> list[s
         *([f"--aptopt={apt_conf}"] if apt_conf else []),
         *include,
         '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
+        *(['--customize-hook=rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*'] if sources else []),
+        *spec.options,
         spec.suite,
         target,
         *([sources] if sources else []),

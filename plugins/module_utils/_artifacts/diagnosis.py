@@ -72,9 +72,7 @@ def remedy(log: str) -> str:
     """What to do about a failed build: which registry did not answer, or where to look."""
     if re.search(r"No space left on device|disk quota", log):
         return "make room on the file system of the cache, then run this again: finished artifacts are kept"
-    if re.search(
-        r"checksum mismatch|SECURITY ERROR|DO NOT MATCH THE HASHES|THESE PACKAGES DO NOT MATCH", log
-    ):
+    if re.search(r"checksum mismatch|SECURITY ERROR|DO NOT MATCH THE HASHES|THESE PACKAGES DO NOT MATCH", log):
         return (
             "what a registry sent differs from the pinned hash: check the mirror in use; change the pin "
             "only if you trust the new content"
@@ -85,15 +83,9 @@ def remedy(log: str) -> str:
         trouble = [line for line in log.splitlines() if re.search(_NETWORK, line)]
         for pattern, registry, setting in _REGISTRIES:
             if any(re.search(pattern, line) for line in trouble):
-                return (
-                    f"{registry} could not be reached: check the network and {setting}, then run this again"
-                )
-    if re.search(
-        r"^E: (Unable to locate package|Package .* has no installation candidate)", log, re.MULTILINE
-    ):
-        return (
-            "the Debian mirror has no such package: set another `artifacts_refresh` to build on today's lists"
-        )
+                return f"{registry} could not be reached: check the network and {setting}, then run this again"
+    if re.search(r"^E: (Unable to locate package|Package .* has no installation candidate)", log, re.MULTILINE):
+        return "the Debian mirror has no such package: set another `artifacts_refresh` to build on today's lists"
     return "read the log; after the cause is removed run this again: finished artifacts are kept"
 
 

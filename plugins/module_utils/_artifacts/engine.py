@@ -156,9 +156,7 @@ class Factory:
             nonlocal told
             if waited - told >= _EVERY:
                 told = waited
-                self.say(
-                    f"another run builds in {self.store.root}; waiting for it … {diagnosis.duration(waited)}"
-                )
+                self.say(f"another run builds in {self.store.root}; waiting for it … {diagnosis.duration(waited)}")
 
         return tell
 
@@ -193,9 +191,7 @@ class _Run:
         """Returns when all is built; the first failure stops the rest and is raised."""
         if not self._total:
             return
-        self._factory.say(
-            f"to build: {', '.join(self._plan.build)}; logs in {self._factory.store.root / 'logs'}"
-        )
+        self._factory.say(f"to build: {', '.join(self._plan.build)}; logs in {self._factory.store.root / 'logs'}")
         with ThreadPoolExecutor(self._factory.jobs) as pool:
             try:
                 while self._pending or self._running:

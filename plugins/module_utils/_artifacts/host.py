@@ -41,9 +41,7 @@ class Host:
         self._pip = pip or hostsettings.pip_environment(environ)
         self._bundle = self._find_bundle()
         self._apt = _run("apt-config", "dump")
-        self.apt_conf = self._write(
-            "mmdebstrap.conf", hostsettings.apt_conf(self._apt, certificates=self._bundle)
-        )
+        self.apt_conf = self._write("mmdebstrap.conf", hostsettings.apt_conf(self._apt, certificates=self._bundle))
         self.volumes = self._make_mounts()
 
     def _find_bundle(self) -> str:
@@ -72,21 +70,28 @@ class Host:
                 links.append(there)
             elif "://" in link:
                 links.append(link)
-        self._write("mount/apt.conf", hostsettings.apt_conf(self._apt, certificates=inside))
+        self._inside = inside
         self._write("mount/pip.conf", hostsettings.pip_conf(self._pip, certificates=inside, find_links=links))
         return tuple(volumes)
 
-    @property
-    def arguments(self) -> dict[str, str]:
-        """Build arguments through which apt and pip find their settings."""
+    def arguments(self, suite: str) -> dict[str, str]:
+        """Build arguments through which apt and pip find their settings, for an image of a Debian suite."""
+        sources = ""
+        if self.debian_sources(suite):
+            shutil.copyfile(self._folder / f"{suite}.list", self._folder / f"mount/{suite}.list")
+            sources = f"{hostsettings.MOUNT}/{suite}.list"
+        conf = hostsettings.apt_conf(self._apt, certificates=self._inside, sources=sources)
+        self._write(f"mount/apt-{suite}.conf", conf)
         return {
-            "APT_CONFIG": f"{hostsettings.MOUNT}/apt.conf",
+            "APT_CONFIG": f"{hostsettings.MOUNT}/apt-{suite}.conf",
             "PIP_CONFIG_FILE": f"{hostsettings.MOUNT}/pip.conf",
             "DEBIAN_FRONTEND": "noninteractive",
         }
 
     def debian_sources(self, suite: str) -> str:
         """A file with this host's Debian mirror for ``suite``; empty when this host is no Debian."""
+        if not suite:
+            return ""
         try:
             release = platform.freedesktop_os_release()
         except OSError:

