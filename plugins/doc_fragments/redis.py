@@ -37,13 +37,6 @@ options:
     description: Domain of the cluster's DNS.
     type: str
     default: cluster.local
-  connections:
-    description:
-      - How many new connections are made to each name. One of them alone may happen to reach the master behind a
-        Service that balances over replicas too; of twelve with three pods, all do so in 1 of 531441 cases.
-      - A name with several addresses is asked at each of them in turn, at least once at each.
-    type: int
-    default: 12
   timeout:
     description: Seconds to wait for a connection and for each answer.
     type: int
@@ -51,4 +44,16 @@ options:
 requirements:
   - redis >= 6.0 on the host where the module runs
   - C(sh), C(timeout), C(getent), C(sed) and C(redis-cli) in the Redis image
+"""
+
+    # What a client of a name gets.
+    CLIENT = r"""
+options:
+  connections:
+    description:
+      - How many new connections are made to each name. One of them alone may happen to reach the master behind a
+        Service that balances over replicas too; of twelve with three pods, all do so in 1 of 531441 cases.
+      - A name with several addresses is asked at each of them in turn, at least once at each.
+    type: int
+    default: 12
 """

@@ -23,6 +23,7 @@ description:
 extends_documentation_fragment:
   - celeryops.platform.kube
   - celeryops.platform.redis
+  - celeryops.platform.redis.client
 options:
   config_map:
     description: Name of the ConfigMap in the same namespace. It is created with these keys when it does not exist.
@@ -104,7 +105,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
     KUBERNETES_IMPORT_ERROR,
     connect,
 )
-from ansible_collections.celeryops.platform.plugins.module_utils._redis.argspec import REDIS_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.argspec import CLIENT_ARGS, REDIS_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.owner import settle
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import REDIS_IMPORT_ERROR
 
@@ -115,7 +116,7 @@ ARGS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**KUBE_ARGS, **REDIS_ARGS, **ARGS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**KUBE_ARGS, **REDIS_ARGS, **CLIENT_ARGS, **ARGS}, supports_check_mode=True)
     for library, problem in (("kubernetes", KUBERNETES_IMPORT_ERROR), ("redis", REDIS_IMPORT_ERROR)):
         if problem:
             module.fail_json(msg=missing_required_lib(library), exception=problem)

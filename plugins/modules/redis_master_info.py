@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - celeryops.platform.kube
   - celeryops.platform.redis
+  - celeryops.platform.redis.client
 attributes:
   check_mode:
     description: It never changes anything.
@@ -96,14 +97,14 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
     KUBERNETES_IMPORT_ERROR,
     connect,
 )
-from ansible_collections.celeryops.platform.plugins.module_utils._redis.argspec import REDIS_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.argspec import CLIENT_ARGS, REDIS_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import find
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import REDIS_IMPORT_ERROR
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Survey
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**KUBE_ARGS, **REDIS_ARGS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**KUBE_ARGS, **REDIS_ARGS, **CLIENT_ARGS}, supports_check_mode=True)
     for library, problem in (("kubernetes", KUBERNETES_IMPORT_ERROR), ("redis", REDIS_IMPORT_ERROR)):
         if problem:
             module.fail_json(msg=missing_required_lib(library), exception=problem)

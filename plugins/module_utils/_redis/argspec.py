@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["REDIS_ARGS"]
+__all__ = ["CLIENT_ARGS", "REDIS_ARGS"]
 
 REDIS_ARGS: dict[str, Any] = {
     "namespace": {"type": "str", "required": True},
@@ -23,6 +23,9 @@ REDIS_ARGS: dict[str, Any] = {
         },
     },
     "cluster_domain": {"type": "str", "default": "cluster.local"},
-    "connections": {"type": "int", "default": 12},
     "timeout": {"type": "int", "default": 3},
+}
+# How a client is imitated; the fragment's part ``celeryops.platform.redis.client``.
+CLIENT_ARGS: dict[str, Any] = {
+    "connections": {"type": "int", "default": 12},
 }

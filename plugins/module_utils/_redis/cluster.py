@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import ExecResult, exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.portforward import forward
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import (
     Answer,
@@ -49,6 +49,11 @@ class Cluster:
         """A pod's stable name, under the headless Service."""
         return f"{name}.{self.stateful_set['spec']['serviceName']}.{self.suffix}"
 
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The names of the pods whose containers run, by number."""
+        return tuple(pod["metadata"]["name"] for pod in self.pods if _runs(pod))
+
     def survey(self) -> Survey:
         """Every pod's own account, then what clients of the pods' names and of the Services get."""
         pods = [self._pod(pod) for pod in self.pods]
@@ -73,15 +78,8 @@ class Cluster:
         if not targets or not here:
             return tuple(() for _ in targets)
         mark = secrets.token_hex(8)
-        done = exec_in_pod(
-            self.api,
-            self.namespace,
-            here.name,
-            ["sh", "-s"],
-            container=self._container()["name"],
-            stdin=script(targets, self.password, mark=mark, seconds=self.timeout, write=write),
-            timeout=total_timeout(targets, self.timeout),
-        )
+        text = script(targets, self.password, mark=mark, seconds=self.timeout, write=write)
+        done = self.shell(here.name, text, timeout=total_timeout(targets, self.timeout))
         if done.rc != 0:
             raise RedisError(
                 f"Pod {here.name} could not ask Redis as a client",
@@ -90,6 +88,13 @@ class Cluster:
                 remedy="use an image that has them, such as the one of role artifacts",
             )
         return parse(done.stdout, len(targets), mark)
+
+    def shell(self, pod: str, text: str, *, timeout: float) -> ExecResult:
+        """Runs a script in a pod's container. It goes through standard input: what it holds is in no argument."""
+        container = self._container()["name"]
+        return exec_in_pod(
+            self.api, self.namespace, pod, ["sh", "-s"], container=container, stdin=text, timeout=timeout
+        )
 
     def _container(self) -> Object:
         containers: list[Object] = self.stateful_set["spec"]["template"]["spec"]["containers"]
@@ -110,8 +115,7 @@ class Cluster:
             node=(pod.get("spec") or {}).get("nodeName", ""),
             ready=conditions.get("Ready") == "True",
         )
-        running = [one for one in status.get("containerStatuses") or () if "running" in (one.get("state") or {})]
-        if not running:
+        if not _runs(pod):
             return replace(seen, error=_not_running(status))
         try:
             with forward(self.api, self.namespace, name, self.port) as local_port:
@@ -160,7 +164,7 @@ def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
         password=_password(api, namespace, params["password_secret"]),
         port=params["port"],
         suffix=f"{namespace}.svc.{params['cluster_domain']}",
-        connections=params["connections"],
+        connections=params.get("connections", 1),
         timeout=params["timeout"],
     )
 
@@ -173,6 +177,11 @@ def _label_selector(stateful_set: Object) -> str:
 def _selects(service: Object, metadata: Object) -> bool:
     selector = service["spec"].get("selector") or {}
     return bool(selector) and selector.items() <= (metadata.get("labels") or {}).items()
+
+
+def _runs(pod: Object) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("running" in (one.get("state") or {}) for one in statuses)
 
 
 def _not_running(status: Object) -> str:

@@ -277,6 +277,24 @@ def test_wrong_variables_are_refused(place: Place, variables: dict[str, Any], wo
     assert counts["failed"] == 1
 
 
+def test_a_changed_password_rolls_every_pod(place: Place) -> None:
+    ref = ObjectRef("v1", "Secret", "redis-auth", place.namespace)
+    password = "another 'one\" \\ $HOME"  # noqa: S105
+    place.api.patch(ref, {"stringData": {"password": password}}, field_manager="somebody")
+    foreseen = place.module("redis_password", check=True)
+    assert [pod["password"] for pod in foreseen["pods"]] == ["missing"] * 3
+    before = {pod["name"]: pod["address"] for pod in place.module("redis_master_info")["pods"]}
+    status, counts, output = place.play("--diff")
+    assert status == 0, output
+    assert counts["changed"] == 2
+    assert password not in output
+    found = place.module("redis_master_info")
+    assert found["verdict"] == "healthy"
+    assert all(pod["address"] != before[pod["name"]] for pod in found["pods"])
+    again = place.module("redis_password")
+    assert again == {**again, "changed": False, "pods": [{"name": n, "password": "accepted"} for n in sorted(before)]}
+
+
 def test_data_survives_the_deletion_of_every_pod(place: Place) -> None:
     place.redis("redis-0", "SET", "order", "42")
     for number in range(3):

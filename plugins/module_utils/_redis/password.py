@@ -1,0 +1,67 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lets running servers accept a password besides the one they started with, until they restart."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import Cluster, find
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import RedisError
+
+__all__ = ["introduce", "script"]
+
+ACCEPTED = "accepted"
+ADDED = "added"
+MISSING = "missing"
+
+_SCRIPT = r"""
+ask() { timeout "$seconds" redis-cli --no-auth-warning -p "$port" "$@" 2>&1; }
+answer=$(REDISCLI_AUTH=$new ask PING </dev/null)
+case $answer in
+  *WRONGPASS*) ;;
+  PONG | LOADING* | MASTERDOWN*) echo accepted; exit 0 ;;
+  *) echo "$answer"; exit 1 ;;
+esac
+if [ "$add" = no ]; then echo missing; exit 0; fi
+# Both answer OK. The replicas' own password is what they will show to a master that has restarted.
+for command in "ACL SETUSER default >" "CONFIG SET masterauth "; do
+  answer=$(printf '%s%s' "${command##* }" "$new" | ask -x ${command% *})
+  if [ "$answer" != OK ]; then echo "$answer"; exit 1; fi
+done
+echo added
+exit 0
+"""
+
+
+def script(password: str, *, port: int, seconds: int, add: bool) -> str:
+    """For the shell of a container whose REDISCLI_AUTH is a password that its server accepts.
+
+    Prints C(accepted), C(added) or C(missing), or fails with what Redis answered.
+    """
+    values = {"new": password, "port": str(port), "seconds": str(seconds), "add": "yes" if add else "no"}
+    return "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items()) + _SCRIPT
+
+
+def introduce(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]:
+    """The whole of module redis_password; its result without what Ansible adds. Raises CeleryOpsError."""
+    cluster = find(api, params)
+    pods = [] if cluster is None else [_introduce(cluster, name, check_mode) for name in cluster.running]
+    return {"changed": any(pod["password"] != ACCEPTED for pod in pods), "pods": pods}
+
+
+def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
+    text = script(cluster.password, port=cluster.port, seconds=cluster.timeout, add=not check_mode)
+    done = cluster.shell(pod, text, timeout=5.0 * cluster.timeout)
+    if done.rc != 0:
+        raise RedisError(
+            f"{pod} does not take the password of the Secret besides its own",
+            expected="a server that accepts the password it started with",
+            found=done.stdout.strip() or done.stderr.strip(),
+            remedy=f"delete pod {pod}: it starts with the password of the Secret",
+        )
+    return {"name": pod, "password": done.stdout.strip()}
