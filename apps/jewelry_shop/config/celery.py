@@ -1,18 +1,33 @@
 """The Celery app, and the task by which a platform proves that it works."""
 
+import logging
 import os
 import time
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("config")
+logger = logging.getLogger(__name__)
+app = Celery("config", task_cls="config.tasks:ShopTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.autodiscover_tasks(related_name="alert_tasks")
 app.autodiscover_tasks(related_name="webhook_tasks")
+
+
+@signals.worker_init.connect
+@signals.beat_init.connect
+def refuse_what_the_checks_refuse(**_: Any) -> None:
+    """Show what Django's system checks say, and end on an error. Celery runs them and looks at nothing."""
+    from django.core.checks import run_checks  # noqa: PLC0415 - needs the apps, which load after this module
+
+    messages = run_checks()
+    for message in messages:
+        logger.log(message.level, "%s", message)
+    if any(message.is_serious() for message in messages):
+        raise SystemExit(1)
 
 
 @app.task(bind=True)

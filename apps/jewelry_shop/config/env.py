@@ -28,8 +28,7 @@ class Environment:
         if default is not None:
             return value or default
         if not value:
-            state = "is not set" if value is None else "is empty"
-            self.problems.append(f"{name} {state}: set it in the environment")
+            self.problems.append(f"{name} {'is not set' if value is None else 'is empty'}")
         return value or ""
 
     def integer(self, name: str, default: int, minimum: int = 0) -> int:
@@ -76,13 +75,14 @@ class Environment:
         try:
             return url_with_password(value, password)
         except ValueError as error:
-            self.problems.append(f"{name}: {error}")
+            self.problems.append(f"{name} {error}")
             return value
 
     def verify(self) -> None:
         """Raise ImproperlyConfigured naming every problem found so far."""
         if self.problems:
-            raise ImproperlyConfigured("the environment is incomplete: " + "; ".join(self.problems))
+            problems = "; ".join(self.problems)
+            raise ImproperlyConfigured(f"environment variables (README.md describes each): {problems}")
 
 
 def url_with_password(url: str, password: str) -> str:
@@ -93,9 +93,9 @@ def url_with_password(url: str, password: str) -> str:
 def _one_url_with_password(url: str, password: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "sentinel") or not parts.hostname:
-        raise ValueError("expected redis://host:port/db")
+        raise ValueError("must look like redis://host:port/db")
     credentials, _, address = parts.netloc.rpartition("@")
     ours = f":{quote(password, safe='')}" if password else ""
     if credentials not in ("", ours):  # ours: a child process reads what its parent composed
-        raise ValueError("it must carry no credentials: the password comes from REDIS_PASSWORD")
+        raise ValueError("must carry no credentials: the password comes from REDIS_PASSWORD")
     return urlunsplit(parts._replace(netloc=f"{ours}@{address}" if ours else address))

@@ -102,8 +102,6 @@ if LOG_LEVEL not in logging.getLevelNamesMapping():
 _redis_password = env.text("REDIS_PASSWORD", "")
 CELERY_BROKER_URL = env.redis_url("CELERY_BROKER_URL", _redis_password)
 CELERY_RESULT_BACKEND = env.redis_url("CELERY_RESULT_BACKEND", _redis_password)
-# Celery prefers these two variables of the environment to any setting, and there they have no password.
-os.environ |= {"CELERY_BROKER_URL": CELERY_BROKER_URL, "CELERY_RESULT_BACKEND": CELERY_RESULT_BACKEND}
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
@@ -137,7 +135,7 @@ CELERY_TASK_ROUTES = {
 
 # Celery: connections. Without timeouts a black hole is silent for minutes and the worker ignores SIGTERM.
 SOCKET_TIMEOUT = env.integer("REDIS_SOCKET_TIMEOUT", 5, minimum=1)
-VISIBILITY_TIMEOUT = env.integer("CELERY_VISIBILITY_TIMEOUT", 3600, minimum=10)
+VISIBILITY_TIMEOUT = env.integer("CELERY_VISIBILITY_TIMEOUT", 600, minimum=10)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "priority_steps": list(STEPS),
     "visibility_timeout": VISIBILITY_TIMEOUT,
@@ -159,6 +157,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = env.integer("CELERY_BROKER_MAX_RETRIES", 
 # never fetched ahead. A task must end before the visibility timeout, or a second worker starts it as well.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+REDELIVERY_CAP = env.integer("CELERY_REDELIVERY_CAP", 3)  # config.requests
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.integer("CELERY_SOFT_SHUTDOWN_TIMEOUT", 45)
@@ -169,7 +168,8 @@ if CELERY_TASK_TIME_LIMIT >= VISIBILITY_TIMEOUT:
         "CELERY_TASK_TIME_LIMIT must be below CELERY_VISIBILITY_TIMEOUT: tasks would run twice"
     )
 
-# Celery: what one can see
+# Celery: what one can see. Left to itself Celery would replace the handlers above and log to stderr.
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_TRACK_STARTED = True
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = env.integer("CELERY_RESULT_EXPIRES", 86400, minimum=60)
@@ -177,5 +177,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = env.boolean("CELERY_SEND_TASK_EVENTS", False)
 CELERY_TASK_SEND_SENT_EVENT = CELERY_WORKER_SEND_TASK_EVENTS
 
 env.verify()
+# Celery prefers these two variables of the environment to any setting, and there they have no password.
+os.environ |= {"CELERY_BROKER_URL": CELERY_BROKER_URL, "CELERY_RESULT_BACKEND": CELERY_RESULT_BACKEND}
 logging.config.dictConfig(LOGGING)
 start_sentry(SENTRY_DSN)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,24 @@ def answers(port: int) -> Callable[[], bool]:
     return ready
 
 
+@contextlib.contextmanager
+def redis_server(port: int, folder: Path, *options: str) -> Iterator[None]:
+    """A Redis that ends with the block, without saving and without a farewell to its clients."""
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+    server = subprocess.Popen([*command, "--requirepass", PASSWORD, *options], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(answers(port), "redis-server")
+        yield
+    finally:
+        server.kill()
+        server.wait(DEADLINE)
+
+
 @pytest.fixture(scope="session")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = free_port()
-    folder = tmp_path_factory.mktemp("redis")
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
-    server = subprocess.Popen([*command, "--requirepass", PASSWORD, "--save", ""], stdout=subprocess.DEVNULL)
-    try:
-        wait_until(answers(port), "redis-server")
+    with redis_server(port, tmp_path_factory.mktemp("redis"), "--save", ""):
         yield port
-    finally:
-        server.terminate()
-        server.wait(DEADLINE)
 
 
 @pytest.fixture(scope="session")
@@ -151,24 +158,36 @@ def project(environment: dict[str, str], migrated: None) -> Iterator[Any]:
     os.environ.update(before)
 
 
+@dataclass
+class Program:
+    """A running celery program and what it prints."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def says(self, text: str) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail(f"ended with {self.process.returncode}:\n{self.log.read_text()}")
+        return text in self.log.read_text()
+
+
 @pytest.fixture
-def worker(environment: dict[str, str], migrated: None, tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Starts a real worker with the given arguments; returns its log. All end with the test."""
+def celery(environment: dict[str, str], migrated: None, tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts `celery -A config ...`; keywords change variables. All end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments: str) -> Path:
-            log = tmp_path / "worker.log"
-            flags = ["--without-gossip", "--without-mingle", "--hostname=test@%h"]
+        def start(*arguments: str, **changes: str) -> Program:
+            log = tmp_path / f"{arguments[0]}.log"
             with log.open("w") as output:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "celery", "-A", "config", "worker", *flags, *arguments],
+                    [sys.executable, "-m", "celery", "-A", "config", *arguments],
                     cwd=PROJECT,
-                    env=environment,
+                    env={**environment, "PYTHONPATH": str(PROJECT / "tests" / "extra"), **changes},
                     stdout=output,
                     stderr=subprocess.STDOUT,
                 )
             stack.callback(process.wait, DEADLINE)
             stack.callback(process.terminate)
-            return log
+            return Program(process, log)
 
         yield start

@@ -17,8 +17,6 @@ from apps.backups.models import Backup
 from apps.core.files import complete_file, sha256, store_id
 from apps.core.models import Tenant
 
-COMMAND_TIMEOUT = 2400
-
 
 class BackupError(Exception):
     """A backup could not be made or does not hold what it should."""
@@ -87,7 +85,12 @@ def count_entries(path: Path) -> int:
 def _postgresql(*command: str, password: str = "") -> str:
     environment = {"PATH": settings.COMMAND_PATH, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "5"}
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=COMMAND_TIMEOUT, check=False
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=settings.CELERY_TASK_TIME_LIMIT,
+        check=False,
     )
     if done.returncode:
         raise BackupError(f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
