@@ -11,7 +11,7 @@ from collections.abc import Callable
 __all__ = ["activity", "duration", "remedy", "tail"]
 
 _NETWORK = (
-    r"no such host|connection refused|Connection refused|i/o timeout|timed out|TLS handshake|certificate"
+    r"no such host|connection refused|Connection refused|i/o timeout|timed out|TLS handshake|x509:|CERTIFICATE_VERIFY"
     r"|Temporary failure|Could not resolve|Unable to connect|Network is unreachable|proxyconnect|50[234] "
     r"|Could not connect|Failed to establish|NewConnectionError|dial tcp|Max retries|403 Forbidden"
     r"|unexpected EOF"
@@ -70,6 +70,8 @@ def duration(seconds: float) -> str:
 
 def remedy(log: str) -> str:
     """What to do about a failed build: which registry did not answer, or where to look."""
+    # the commands themselves, which the log holds too, prove nothing
+    log = "\n".join(line for line in log.splitlines() if not line.startswith(("+ ", "STEP ")))
     if re.search(r"No space left on device|disk quota", log):
         return "make room on the file system of the cache, then run this again: finished artifacts are kept"
     if re.search(r"checksum mismatch|SECURITY ERROR|DO NOT MATCH THE HASHES|THESE PACKAGES DO NOT MATCH", log):

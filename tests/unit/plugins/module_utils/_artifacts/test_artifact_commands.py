@@ -240,6 +240,8 @@ def test_durations(seconds: float, text: str) -> None:
         ("E: Unable to locate package patroni", "has no such package"),
         ("/usr/bin/python3: No module named pip", "artifacts_python"),
         ("main.go:3:1: syntax error", "read the log"),
+        ("+ mmdebstrap --include=ca-certificates\nE: command failed: hook", "read the log"),
+        ("go: x509: certificate signed by unknown authority", "the Go module proxy could not be reached"),
     ],
 )
 def test_what_to_do_about_a_failure(log: str, remedy: str) -> None:
