@@ -123,10 +123,15 @@ def take_transaction_lock(connection: Any, seconds: float) -> None:
         _wait_for(connection, "pg_advisory_xact_lock", SCHEDULE_LOCK, seconds, local=True)
 
 
+def key_of(name: str) -> int:
+    """The number by which PostgreSQL knows an advisory lock."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
 def _wait_for(connection: Any, function: str, name: str, seconds: float, *, local: bool) -> None:
     from django.db.utils import OperationalError
 
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    key = key_of(name)
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, %s)", [f"{int(seconds * 1000)}ms", local])
         try:

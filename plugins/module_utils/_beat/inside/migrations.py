@@ -87,6 +87,11 @@ class _Ledger:
         targets = [key for key in self.loader.graph.leaf_nodes() if key[0] in self.labels]
         return [_name((one.app_label, one.name)) for one, _backwards in self.executor.migration_plan(targets)]
 
+    def in_order(self, names: set[str]) -> list[str]:
+        """The names as an empty database would get them."""
+        plan = self.executor.migration_plan(self.loader.graph.leaf_nodes(), clean_start=True)
+        return [name for name in (_name((one.app_label, one.name)) for one, _backwards in plan) if name in names]
+
     @property
     def recorded(self) -> list[str]:
         known = self.loader.disk_migrations
@@ -99,7 +104,7 @@ def _look(connection: Any, wanted: list[str]) -> Json:
     replayed = {one.app for one in lost if one.replay}
     recorded = ledger.recorded
     again = [name for name in recorded if name.split(".")[0] in replayed]
-    pending = [*again, *(name for name in ledger.pending if name not in again)]
+    pending = ledger.in_order({*again, *ledger.pending})
     findings = tables.verify(connection, ledger.labels)
     return {
         "changed": bool(pending or lost),
