@@ -1,145 +1,208 @@
 #!/usr/bin/python
+# -*- coding: utf-8 -*-
+
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Apply a set of Kubernetes objects with one call."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: manifests
 short_description: Apply a set of Kubernetes objects with one call
+version_added: 0.1.0
+author:
+  - The celeryops maintainers (@celeryops)
 description:
-  - Applies objects by server-side apply, in an order in which each finds what it needs, then waits for all.
+  - Brings a set of objects to what their definitions say, by server-side apply. The live objects are read with one
+    request per kind and namespace and compared; only those that differ are written.
+  - Objects are applied in the order in which they need each other (namespaces, policies, access, configuration,
+    storage, services, workloads, the rest), then all are waited for at once.
+  - Before a workload is applied, the API server is asked in a dry run whether it would take a pod of its template. What
+    a LimitRange, a quota, Pod Security or a missing service account would refuse later, in silence, fails the task now,
+    with the server's own words.
+  - A field that a single write has changed since (C(kubectl edit), C(kubectl patch)) is put right, and the result names
+    who wrote it. A field that somebody else applies, or that a controller holds, is a conflict; see O(force_conflicts).
 extends_documentation_fragment:
   - celeryops.platform.kube
 options:
-  definitions: {description: The objects., type: list, elements: dict, required: true}
-  state: {description: Whether they are there., type: str, choices: [present, absent], default: present}
-  wait: {description: Wait until workloads are ready., type: bool, default: true}
-  wait_timeout: {description: Seconds., type: int, default: 300}
-  field_manager: {description: Who owns the fields., type: str, default: celeryops}
-  force_conflicts: {description: Take fields over., type: bool, default: false}
-  config_rollout: {description: Roll pods on config change., type: bool, default: true}
-author: [The celeryops maintainers (@celeryops)]
+  definitions:
+    description:
+      - The objects. Empty documents are ignored, and a C(List) stands for its items.
+      - C(stringData) of a Secret is encoded into C(data).
+    type: list
+    elements: raw
+  src:
+    description: YAML files with objects, on the machine the module runs on. May stand beside O(definitions).
+    type: list
+    elements: path
+  namespace:
+    description: Namespace of those objects that need one and do not name theirs.
+    type: str
+  state:
+    description: Whether the objects exist. With V(absent) they are deleted in the reverse order.
+    type: str
+    choices: [present, absent]
+    default: present
+  wait:
+    description:
+      - Wait until Deployments, StatefulSets and DaemonSets are rolled out, Jobs complete, PersistentVolumeClaims bound
+        (unless their class waits for a pod) and CustomResourceDefinitions established; with O(state=absent) until the
+        objects are gone.
+      - Waiting stops early, with reason, events and log lines, on what does not heal by itself, such as an image that
+        cannot be pulled or a container that ends again and again.
+    type: bool
+    default: true
+  wait_timeout:
+    description: Seconds to wait for all objects together.
+    type: float
+    default: 300
+  field_manager:
+    description: The name under which the API server records which fields are ours.
+    type: str
+    default: celeryops
+  force_conflicts:
+    description: Take over fields that another manager applies or a controller holds, instead of failing.
+    type: bool
+    default: false
+  config_rollout:
+    description:
+      - Note in the pod templates of Deployments, StatefulSets and DaemonSets, as the annotation
+        C(celeryops.platform/config-hash), a hash of the ConfigMap and Secret data that the pods read. A change of that
+        data rolls these pods, and only these.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description:
+      - The API server is asked in dry runs of exactly what would be applied. What it cannot tell yet, because a
+        namespace, a kind or the whole cluster does not exist, is planned on the client and marked so.
+    support: full
+  diff_mode:
+    description: YAML of the objects before and after, without the values of Secrets.
+    support: full
+  idempotent:
+    description: A second run writes nothing.
+    support: full
 """
-EXAMPLES = r""""""
-RETURN = r""""""
 
-import hashlib
-import json
-import time
+EXAMPLES = r"""
+- name: Apply a namespace with its limits
+  celeryops.platform.manifests:
+    definitions:
+      - apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: jewelry-shop
+      - apiVersion: v1
+        kind: LimitRange
+        metadata:
+          name: limits
+          namespace: jewelry-shop
+        spec:
+          limits:
+            - type: Container
+              maxLimitRequestRatio: {cpu: 2, memory: 2}
+
+- name: Apply what a template renders, and wait until it runs
+  celeryops.platform.manifests:
+    definitions: "{{ lookup('ansible.builtin.template', 'worker.yml.j2') | from_yaml_all | list }}"
+    namespace: jewelry-shop
+    wait_timeout: 600
+
+- name: Remove the objects of a file
+  celeryops.platform.manifests:
+    src: [files/worker.yml]
+    state: absent
+"""
+
+RETURN = r"""
+objects:
+  description: An entry per object, in the order of work; also when the task fails in the middle.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    api_version:
+      description: Its apiVersion.
+      type: str
+    kind:
+      description: Its kind.
+      type: str
+    namespace:
+      description: Its namespace, or null.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    action:
+      description:
+        - One of V(created), V(configured), V(adopted), V(unchanged), V(deleted), V(absent), V(failed), V(pending). In
+          check mode what would be done.
+        - V(adopted) means that fields which had the right values are ours now; V(failed) marks the object that ended
+          the task, V(pending) those that were not reached.
+      type: str
+      sample: configured
+    planned_on:
+      description: V(client) where the API server could not be asked in check mode, V(server) otherwise.
+      type: str
+    generation:
+      description: Its metadata.generation afterwards, where it has one.
+      type: int
+    drift:
+      description: The writes by others that were put right, as C(manager) and C(field).
+      type: list
+      elements: dict
+    diff:
+      description: The fields that changed, as C(path), C(before) and C(after); values of Secrets are left out.
+      type: list
+      elements: dict
+  sample:
+    - api_version: v1
+      kind: ConfigMap
+      namespace: jewelry-shop
+      name: app-config
+      action: configured
+      planned_on: server
+      generation: null
+      drift: [{manager: kubectl-edit, field: .data.SENTRY_DSN}]
+      diff: [{path: data.SENTRY_DSN, before: changeme, after: ""}]
+error:
+  description: What was expected, what was found and what to do, with the evidence.
+  returned: failure
+  type: dict
+"""
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import ObjectRef, connect
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.manifests import sync
+from ansible_collections.celeryops.platform.plugins.module_utils._module import run_module
 
-ORDER = ["Namespace", "LimitRange", "ResourceQuota", "ServiceAccount", "ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding",
-         "StorageClass", "Secret", "ConfigMap", "PersistentVolumeClaim", "Service"]
-
-
-def stripped(obj):
-    obj = json.loads(json.dumps(obj or {}))
-    for key in ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"):
-        obj.get("metadata", {}).pop(key, None)
-    obj.pop("status", None)
-    return obj
-
-
-def names(spec):
-    found = []
-    for container in spec.get("initContainers", []) + spec.get("containers", []):
-        for src in container.get("envFrom", []):
-            for kind, key in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
-                if key in src:
-                    found.append((kind, src[key]["name"]))
-        for env in container.get("env", []):
-            for kind, key in (("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef")):
-                if key in env.get("valueFrom", {}):
-                    found.append((kind, env["valueFrom"][key]["name"]))
-    for vol in spec.get("volumes", []):
-        if "configMap" in vol:
-            found.append(("ConfigMap", vol["configMap"]["name"]))
-        if "secret" in vol:
-            found.append(("Secret", vol["secret"]["secretName"]))
-    return sorted(set(found))
+ARGS = {
+    "definitions": {"type": "list", "elements": "raw"},
+    "src": {"type": "list", "elements": "path"},
+    "namespace": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "float", "default": 300.0},
+    "field_manager": {"type": "str", "default": "celeryops"},
+    "force_conflicts": {"type": "bool", "default": False},
+    "config_rollout": {"type": "bool", "default": True},
+}
 
 
-def ready(obj):
-    st, sp = obj.get("status", {}), obj.get("spec", {})
-    fresh = st.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
-    n = sp.get("replicas", 1)
-    if obj["kind"] == "Deployment":
-        return fresh and st.get("updatedReplicas", 0) >= n and st.get("availableReplicas", 0) >= n and st.get("replicas", 0) == n
-    if obj["kind"] == "StatefulSet":
-        return fresh and st.get("readyReplicas", 0) >= n and st.get("updatedReplicas", 0) >= n
-    if obj["kind"] == "DaemonSet":
-        return fresh and st.get("numberReady", 0) >= st.get("desiredNumberScheduled", 0)
-    return True
-
-
-def main():
+def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            **KUBE_ARGS,
-            "definitions": {"type": "list", "elements": "dict", "required": True},
-            "state": {"default": "present", "choices": ["present", "absent"]},
-            "wait": {"type": "bool", "default": True},
-            "wait_timeout": {"type": "int", "default": 300},
-            "field_manager": {"default": "celeryops"},
-            "force_conflicts": {"type": "bool", "default": False},
-            "config_rollout": {"type": "bool", "default": True},
-        },
+        argument_spec={**KUBE_ARGS, **ARGS},
+        required_one_of=[("definitions", "src")],
         supports_check_mode=True,
     )
-    p = module.params
-    out, changed, diff = [], False, []
-    try:
-        api = connect(p)
-        objs = sorted(p["definitions"], key=lambda o: ORDER.index(o["kind"]) if o["kind"] in ORDER else 99)
-        if p["state"] == "absent":
-            for o in reversed(objs):
-                gone = api.delete(ObjectRef.of(o), dry_run=module.check_mode)
-                changed |= gone
-                out.append({"kind": o["kind"], "name": o["metadata"]["name"], "action": "deleted" if gone else "absent"})
-            module.exit_json(changed=changed, objects=out)
-        for o in objs:
-            ref = ObjectRef.of(o)
-            template = o.get("spec", {}).get("template") if o["kind"] in ("Deployment", "StatefulSet", "DaemonSet") else None
-            if template and p["config_rollout"]:
-                h = hashlib.sha256()
-                for kind, name in names(template["spec"]):
-                    live = api.get(ObjectRef("v1", kind, name, ref.namespace)) or {}
-                    h.update(json.dumps([kind, name, live.get("data"), kind == "Secret" and live.get("metadata", {}).get("uid")], sort_keys=True).encode())
-                template.setdefault("metadata", {}).setdefault("annotations", {})["celeryops.platform/config-hash"] = h.hexdigest()[:16]
-            live = api.get(ref)
-            action = "unchanged"
-            try:
-                wanted = api.apply(o, field_manager=p["field_manager"], force=p["force_conflicts"] or True, dry_run=True)
-            except KubeError as e:
-                if not (module.check_mode and e.status == 404):
-                    raise
-                wanted = o
-            if live is None or stripped(live) != stripped(wanted):
-                action = "created" if live is None else "configured"
-                changed = True
-                if o["kind"] != "Secret":
-                    diff.append({"before": stripped(live) if live else {}, "after": stripped(wanted), "before_header": str(ref), "after_header": str(ref)})
-                if not module.check_mode:
-                    api.apply(o, field_manager=p["field_manager"], force=True)
-            out.append({"kind": ref.kind, "namespace": ref.namespace, "name": ref.name, "action": action})
-        if p["wait"] and not module.check_mode:
-            deadline = time.monotonic() + p["wait_timeout"]
-            for o in objs:
-                while not ready(api.get(ObjectRef.of(o))):
-                    if time.monotonic() > deadline:
-                        raise CeleryOpsError(f"{ObjectRef.of(o)} is not ready in time")
-                    time.sleep(0.5)
-    except CeleryOpsError as e:
-        module.fail_json(msg=str(e), changed=changed, objects=out)
-    module.exit_json(changed=changed, objects=out, diff=diff)
+    run_module(
+        module,
+        lambda result: sync(module.params, result, check=module.check_mode, diff=module._diff),
+        objects=[],
+    )
 
 
 if __name__ == "__main__":

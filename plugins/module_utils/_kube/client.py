@@ -129,7 +129,7 @@ class Api:
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """Where a kind lives. Kinds that came up since the first look (a new CRD) are found too."""
-        found = self.find_resource(api_version, kind)
+        found = self.find_resource(api_version, kind) or self.find_resource(api_version, kind, fresh=True)
         if found is None:
             raise KubeError(
                 f"the API server does not know {kind} in {api_version}",
@@ -141,13 +141,12 @@ class Api:
             )
         return found
 
-    def find_resource(self, api_version: str, kind: str) -> Resource | None:
-        key = (api_version, kind)
-        if self._resources is not None and key in self._resources:
-            return self._resources[key]
-        documents = [self.request("GET", path, accept=_DISCOVERY) for path in ("/api", "/apis")]
-        self._resources = parse_discovery(documents)
-        return self._resources.get(key)
+    def find_resource(self, api_version: str, kind: str, *, fresh: bool = False) -> Resource | None:
+        """As `resource`, from what is already known; None for a kind that is not. With `fresh` asks again."""
+        if self._resources is None or fresh:
+            documents = [self.request("GET", path, accept=_DISCOVERY) for path in ("/api", "/apis")]
+            self._resources = parse_discovery(documents)
+        return self._resources.get((api_version, kind))
 
     def path(self, ref: ObjectRef, subresource: str | None = None) -> str:
         resource = self.resource(ref.api_version, ref.kind)
