@@ -50,9 +50,7 @@ class Environment:
         """Django's secret key: Django itself runs with a short one and says nothing."""
         value = self.text(name)
         if value and len(value) < SECRET_KEY_LENGTH:
-            self.problems.append(
-                f"{name} has {len(value)} characters: at least {SECRET_KEY_LENGTH} are needed"
-            )
+            self.problems.append(f"{name} has {len(value)} characters: at least {SECRET_KEY_LENGTH} are needed")
         return value
 
     def fernet_key(self, name: str) -> str:

@@ -90,9 +90,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {
-        "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}
-    },
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
     "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
 }
 if LOG_LEVEL not in logging.getLevelNamesMapping():
@@ -164,9 +162,7 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.integer("CELERY_SOFT_SHUTDOWN_TIMEOUT"
 CELERY_TASK_TIME_LIMIT = env.integer("CELERY_TASK_TIME_LIMIT", VISIBILITY_TIMEOUT * 5 // 6, minimum=1)
 CELERY_TASK_SOFT_TIME_LIMIT = max(1, CELERY_TASK_TIME_LIMIT * 9 // 10)
 if CELERY_TASK_TIME_LIMIT >= VISIBILITY_TIMEOUT:
-    env.problems.append(
-        "CELERY_TASK_TIME_LIMIT must be below CELERY_VISIBILITY_TIMEOUT: tasks would run twice"
-    )
+    env.problems.append("CELERY_TASK_TIME_LIMIT must be below CELERY_VISIBILITY_TIMEOUT: tasks would run twice")
 
 # Celery: what one can see. Left to itself Celery would replace the handlers above and log to stderr.
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -1,8 +1,9 @@
-"""A real PostgreSQL and a real Redis on loopback, the migrated project, and real workers."""
+"""A real PostgreSQL behind a real PgBouncer, and a real Redis, on loopback, the migrated project, and real workers."""
 
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "p@ss/word:#1"  # noqa: S105 - of servers that live as long as the tests; its characters need quoting
 DEADLINE = 60
+SERVER_USER: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 sys.path.insert(0, str(PROJECT))
 
@@ -66,28 +68,27 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """PostgreSQL refuses to run as root, so root runs it as the user that its package made."""
-    port = free_port()
+def database_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the user who runs the database programs: they refuse root, so root runs them as that user."""
     folder = tmp_path_factory.mktemp("postgresql")
-    data = folder / "data"
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    if SERVER_USER:
         shutil.chown(folder, "postgres")
         for parent in list(folder.parents)[:2]:  # pytest makes its folders private
             parent.chmod(0o755)
-    secret = folder / "password"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql_port(database_folder: Path) -> Iterator[int]:
+    port = free_port()
+    data, secret = database_folder / "data", database_folder / "password"
     secret.write_text(PASSWORD)
-    if user:
-        shutil.chown(secret, "postgres")
-    run = {"cwd": folder, "stdout": subprocess.DEVNULL, **user}
+    run: dict[str, Any] = {"cwd": database_folder, "stdout": subprocess.DEVNULL, **SERVER_USER}
     identity = ["--username=jewelry_app", f"--pwfile={secret}", "--auth=scram-sha-256"]
     subprocess.run([POSTGRESQL / "initdb", f"--pgdata={data}", "--no-sync", *identity], check=True, **run)
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off -c unix_socket_directories={folder}"
-    server = subprocess.Popen(
-        [POSTGRESQL / "postgres", "-D", data, *options.split()], cwd=folder, stderr=subprocess.DEVNULL, **user
-    )
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off -c unix_socket_directories={data}"
+    command = [POSTGRESQL / "postgres", "-D", data, *options.split()]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, **run)
     try:
         wait_until(answers(port), "postgres")
         environment = {**os.environ, "PGPASSWORD": PASSWORD}
@@ -95,13 +96,34 @@ def postgresql_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         subprocess.run(create, check=True, env=environment)
         yield port
     finally:
-        server.send_signal(2)  # fast shutdown
+        server.send_signal(signal.SIGINT)  # fast shutdown: it ends sessions, and does not wait for them
+        server.wait(DEADLINE)
+
+
+@pytest.fixture(scope="session")
+def pooler_port(database_folder: Path, postgresql_port: int) -> Iterator[int]:
+    """PgBouncer as the platform runs it: transactions of many clients share few sessions."""
+    port = free_port()
+    users, settings = database_folder / "users.txt", database_folder / "pgbouncer.ini"
+    users.write_text(f'"jewelry_app" "{PASSWORD}"\n')
+    settings.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={postgresql_port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 2\n"
+    )
+    command = ["/usr/sbin/pgbouncer", "--quiet", str(settings)]
+    server = subprocess.Popen(command, cwd=database_folder, stderr=subprocess.DEVNULL, **SERVER_USER)
+    try:
+        wait_until(answers(port), "pgbouncer")
+        yield port
+    finally:
+        server.terminate()
         server.wait(DEADLINE)
 
 
 @pytest.fixture(scope="session")
 def environment(
-    redis_port: int, postgresql_port: int, tmp_path_factory: pytest.TempPathFactory
+    redis_port: int, postgresql_port: int, pooler_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """The variables of a pod."""
     return {
@@ -111,7 +133,7 @@ def environment(
         "FIELD_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         "SENTRY_DSN": "",
         "DATABASE_HOST": "127.0.0.1",
-        "DATABASE_PORT": str(postgresql_port),
+        "DATABASE_PORT": str(pooler_port),
         "DATABASE_NAME": "jewelry_shop",
         "DATABASE_USER": "jewelry_app",
         "DATABASE_PASSWORD": PASSWORD,

@@ -79,9 +79,7 @@ def test_the_more_urgent_runs_first(app: Any, celery: Callable[..., Program]) ->
     assert sorted(sent, key=lambda declared: sent[declared].date_done) == list(range(10, 0, -1))
 
 
-def test_each_queue_is_served_and_the_task_proves_its_writes(
-    app: Any, celery: Callable[..., Program]
-) -> None:
+def test_each_queue_is_served_and_the_task_proves_its_writes(app: Any, celery: Callable[..., Program]) -> None:
     from django.conf import settings
 
     worker = celery("worker", "--concurrency=2", "--loglevel=info", "--hostname=w@host", *QUIET)
@@ -99,9 +97,7 @@ def test_what_beat_sends_carries_its_entry_s_name(app: Any, celery: Callable[...
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
     every_second = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
-    entry = PeriodicTask.objects.create(
-        name="proof", task=DEBUG, interval=every_second, queue="monitoring", priority=1
-    )
+    entry = PeriodicTask.objects.create(name="proof", task=DEBUG, interval=every_second, queue="monitoring", priority=1)
     try:
         beat = celery("beat", "--loglevel=info", "--schedule=unused")
         wait_until(lambda: beat.says("schedulers.DatabaseScheduler") and queued(app), "a message")
@@ -160,8 +156,6 @@ def test_a_worker_survives_a_broker_restart_with_a_task_in_flight(
     with redis_server(port, tmp_path, *persistent):
         done = sender.send_task(DEBUG).get(timeout=DEADLINE)  # not in the assert, which would keep the result
         assert done["broker"]["written_and_read"]
-        assert sender.connection().default_channel.client.hlen("unacked"), (
-            "the task waits to be delivered again"
-        )
+        assert sender.connection().default_channel.client.hlen("unacked"), "the task waits to be delivered again"
         worker.process.terminate()
         assert worker.process.wait(DEADLINE) == 0

@@ -74,9 +74,7 @@ def test_a_database_backup_holds_the_tables(project: Any) -> None:
     made = run(project, "apps.backups.tasks.backup_database", "backup-1")
     assert made == run(project, "apps.backups.tasks.backup_database", "backup-1")
     assert Backup.objects.filter(task_id="backup-1").count() == 1
-    listing = subprocess.run(
-        ["pg_restore", "--list", made["path"]], capture_output=True, text=True, check=True
-    )
+    listing = subprocess.run(["pg_restore", "--list", made["path"]], capture_output=True, text=True, check=True)
     assert "TABLE DATA public pricing_item jewelry_app" in listing.stdout
     assert "TABLE DATA public django_celery_beat_periodictask jewelry_app" in listing.stdout
 

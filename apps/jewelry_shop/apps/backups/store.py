@@ -22,9 +22,7 @@ class BackupError(Exception):
     """A backup could not be made or does not hold what it should."""
 
 
-def make(
-    task_id: str, kind: str, suffix: str, write: Callable[[Path], int], tenant: Tenant | None = None
-) -> Backup:
+def make(task_id: str, kind: str, suffix: str, write: Callable[[Path], int], tenant: Tenant | None = None) -> Backup:
     """Make the backup of a task, once: `write` fills a file and returns the number of entries in it.
 
     The dump happens outside of any transaction of ours, so that it holds no row locks for its length.
@@ -136,9 +134,7 @@ def tenant_models() -> list[tuple[type[models.Model], str]]:
     known: dict[type[models.Model], str] = {}
     candidates = [model for model in apps.get_models() if model.__module__.startswith("apps.")]
     while True:
-        added = {
-            model: lookup for model in candidates if model not in known and (lookup := _lookup(model, known))
-        }
+        added = {model: lookup for model in candidates if model not in known and (lookup := _lookup(model, known))}
         if not added:
             return found + sorted(known.items(), key=lambda item: item[0]._meta.db_table)
         known |= added
@@ -158,9 +154,7 @@ def dump_configuration(path: Path) -> int:
     """What the platform is configured with, as far as it is in the database: schedule and tenants."""
     tables = (CrontabSchedule, IntervalSchedule, PeriodicTask, Tenant)
     rows = [
-        {"model": model._meta.label, "row": row}
-        for model in tables
-        for row in model.objects.order_by("pk").values()
+        {"model": model._meta.label, "row": row} for model in tables for row in model.objects.order_by("pk").values()
     ]
     with tarfile.open(path, "w:gz") as archive:
         part = path.with_name(f"{path.name}.jsonl")

@@ -53,9 +53,7 @@ def backup_tenants(self: Task) -> dict[str, Any]:
 @shared_task(bind=True)
 def backup_configuration(self: Task) -> dict[str, Any]:
     """Save the schedule and the tenants."""
-    return _summary(
-        store.make(self.request.id, Backup.Kind.CONFIGURATION, ".tar.gz", store.dump_configuration)
-    )
+    return _summary(store.make(self.request.id, Backup.Kind.CONFIGURATION, ".tar.gz", store.dump_configuration))
 
 
 @shared_task
@@ -95,9 +93,7 @@ def archive_wal() -> dict[str, Any]:
         },
     )
     if failing:
-        Alert.raise_for(
-            "wal-archive", f"the server's archiver fails; the last file it archived is {last or 'none'}"
-        )
+        Alert.raise_for("wal-archive", f"the server's archiver fails; the last file it archived is {last or 'none'}")
     return {"lsn": mark.lsn, "wal_file": mark.wal_file, "switched": mark.switched, "new": created}
 
 

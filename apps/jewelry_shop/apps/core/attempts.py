@@ -18,11 +18,7 @@ class AttemptQuerySet(models.QuerySet):
         """
         with transaction.atomic(using=self.db):
             due = self.filter(state=Attempt.State.PENDING, next_attempt_at__lte=now)
-            rows = list(
-                due.select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at", "pk")[
-                    :limit
-                ]
-            )
+            rows = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at", "pk")[:limit])
             for row in rows:
                 row.attempts += 1
                 row.next_attempt_at = now + backoff(row.attempts)

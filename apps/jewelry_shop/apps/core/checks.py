@@ -46,9 +46,7 @@ def sentry_dsn_is_valid(**_: Any) -> list[CheckMessage]:
     """An unusable DSN is ignored at the start, which should not go unnoticed."""
     problem = dsn_problem(settings.SENTRY_DSN)
     hint = "leave SENTRY_DSN empty to run without Sentry"
-    return (
-        [Warning(f"SENTRY_DSN is not a valid DSN: {problem}", hint=hint, id="shop.W001")] if problem else []
-    )
+    return [Warning(f"SENTRY_DSN is not a valid DSN: {problem}", hint=hint, id="shop.W001")] if problem else []
 
 
 @register

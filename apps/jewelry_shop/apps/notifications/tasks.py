@@ -63,10 +63,7 @@ def send_alert_digest() -> dict[str, Any]:
         )
         digest = Digest.objects.select_for_update().get(pk=digest.pk)
         if digest.sent_at is None:
-            lines = [
-                f"{alert.opened_at:%H:%M} level {alert.level} {alert.key}: {alert.message}"
-                for alert in opened
-            ]
+            lines = [f"{alert.opened_at:%H:%M} level {alert.level} {alert.key}: {alert.message}" for alert in opened]
             text = "\n".join([f"{digest.opened} opened, {digest.unresolved} unresolved", *lines])
             send_mail(f"Alerts of {digest.day}", text, None, [settings.OPERATIONS_EMAIL])
             digest.sent_at = timezone.now()

@@ -35,9 +35,7 @@ def _content(report: ScheduledReport) -> tuple[tuple[str, ...], QuerySet[Any, An
         items = Item.objects.filter(tenant=report.tenant).order_by("sku")
         return INVENTORY, items.values_list(*INVENTORY)
     since = report.next_run_at - timedelta(minutes=report.every_minutes)
-    changes = PriceChange.objects.filter(item__tenant=report.tenant, changed_at__gt=since).order_by(
-        "changed_at"
-    )
+    changes = PriceChange.objects.filter(item__tenant=report.tenant, changed_at__gt=since).order_by("changed_at")
     return PRICE_CHANGES, changes.values_list(*PRICE_CHANGES)
 
 

@@ -50,12 +50,8 @@ def update_next_runs() -> dict[str, int]:
     """Give a date to active reports that have none, and take it from those switched off."""
     now = timezone.now()
     with transaction.atomic():
-        ended = ScheduledReport.objects.filter(active=False, next_run_at__isnull=False).update(
-            next_run_at=None
-        )
-        undated = list(
-            ScheduledReport.objects.select_for_update().filter(active=True, next_run_at__isnull=True)
-        )
+        ended = ScheduledReport.objects.filter(active=False, next_run_at__isnull=False).update(next_run_at=None)
+        undated = list(ScheduledReport.objects.select_for_update().filter(active=True, next_run_at__isnull=True))
         for report in undated:
             report.next_run_at = report.following_run(now)
         ScheduledReport.objects.bulk_update(undated, ["next_run_at"])

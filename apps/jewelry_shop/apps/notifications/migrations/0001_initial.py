@@ -20,9 +20,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("day", models.DateField(unique=True)),
                 ("opened", models.PositiveIntegerField()),
@@ -35,9 +33,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("channel", models.CharField(choices=[("email", "Email"), ("sms", "Sms")], max_length=5)),
                 ("subject", models.CharField(max_length=200)),
@@ -52,9 +48,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("name", models.CharField(max_length=200)),
                 ("email", models.EmailField(blank=True, max_length=254)),
@@ -67,9 +61,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "state",
@@ -86,22 +78,16 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "campaign",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, to="notifications.campaign"
-                    ),
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="notifications.campaign"),
                 ),
                 (
                     "customer",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, to="notifications.customer"
-                    ),
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="notifications.customer"),
                 ),
             ],
             options={
                 "indexes": [models.Index(fields=["state", "next_attempt_at"], name="message_due")],
-                "constraints": [
-                    models.UniqueConstraint(fields=("campaign", "customer"), name="one_message_each")
-                ],
+                "constraints": [models.UniqueConstraint(fields=("campaign", "customer"), name="one_message_each")],
             },
         ),
     ]

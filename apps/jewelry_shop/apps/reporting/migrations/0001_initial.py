@@ -18,9 +18,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "kind",
@@ -40,9 +38,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("scheduled_for", models.DateTimeField()),
                 ("store", models.CharField(max_length=36)),
@@ -51,9 +47,7 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "report",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, to="reporting.scheduledreport"
-                    ),
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="reporting.scheduledreport"),
                 ),
             ],
         ),
@@ -62,9 +56,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("week", models.DateField()),
                 ("items", models.PositiveIntegerField()),
