@@ -243,6 +243,14 @@ class _Run:
             if not future.done():
                 continue
             error = future.exception()
+            if isinstance(error, OSError):
+                raise CeleryOpsError(
+                    f"{name}: a file of the cache could not be written",
+                    expected=f"room and permission below {self._factory.store.root}",
+                    found=str(error),
+                    remedy="make room or correct the permissions, then run this again",
+                    artifact=name,
+                ) from error
             if error is not None:
                 raise error
             del self._running[name]

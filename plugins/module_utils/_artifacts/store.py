@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -64,12 +65,12 @@ class Store:
                 except BlockingIOError:
                     waiting(time.monotonic() - start)
                     time.sleep(0.5)
-            shutil.rmtree(scratch, ignore_errors=True)
+            _clear(scratch)
             scratch.mkdir(exist_ok=True)
             try:
                 yield scratch
             finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+                _clear(scratch)
 
     def _make_root(self) -> None:
         try:
@@ -113,6 +114,13 @@ class Store:
             return False
         shutil.rmtree(folder)
         return True
+
+
+def _clear(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and os.geteuid() != 0:
+        # the image storage of an unprivileged user holds files of that user's other UIDs
+        subprocess.run(["buildah", "unshare", "rm", "-rf", str(folder)], check=False, capture_output=True)
 
 
 def _flush(path: Path) -> None:
