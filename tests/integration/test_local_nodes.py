@@ -162,6 +162,15 @@ def test_everything_carries_the_platform_s_label(lab: Lab, made: dict[str, Any])
     assert podman("network", "ls", "--filter", label, "-q") == f"celeryops-{lab.name}"
 
 
+def test_the_node_s_systemd_has_control_groups_of_its_own(lab: Lab, made: dict[str, Any]) -> None:
+    """Shared ones would go with the first node that shuts down, and with them the other nodes' containers."""
+    identity, pid = podman("inspect", "--format", "{{.Id}} {{.State.Pid}}", lab.container).split()
+    paths = [line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    assert [path for path in paths if identity not in path] == []
+    state = lab.ssh(lab.known_hosts(made), "systemctl is-system-running")
+    assert state.stdout.strip() == "running"
+
+
 def test_a_stopped_node_comes_back_as_the_same(lab: Lab, made: dict[str, Any]) -> None:
     podman("stop", "--time", "5", lab.container)
     result = lab.present()

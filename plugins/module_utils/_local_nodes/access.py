@@ -28,9 +28,7 @@ class Access:
 
 def read(podman: Podman, container: str, key: str) -> Access:
     """Read through podman, not over the network: the key is the node's own, not whoever's answers first."""
-    text = podman.execute(
-        container, f"cat {_HOST_KEY}.pub 2>/dev/null || echo; cat {_AUTHORIZED} 2>/dev/null || true"
-    )
+    text = podman.execute(container, f"cat {_HOST_KEY}.pub 2>/dev/null || echo; cat {_AUTHORIZED} 2>/dev/null || true")
     first, _, rest = text.partition("\n")
     return Access(" ".join(first.split()[:2]), key.strip() in rest.splitlines())
 
@@ -74,6 +72,5 @@ def wait_for_ssh(name: str, address: str, timeout: float) -> None:
         f"Node {name} does not answer over SSH",
         expected=f"an SSH server at {address}:22 within {timeout:.0f} s",
         found=reason,
-        remedy="`podman logs` and `podman exec … systemctl status ssh` show the node's side; `ip route "
-        "get` the host's",
+        remedy="`podman logs` and `podman exec … systemctl status ssh` show the node's side; `ip route get` the host's",
     )

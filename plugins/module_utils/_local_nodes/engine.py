@@ -68,11 +68,7 @@ def present(
         if not check:
             podman.apply(action, platform)
         result.actions.append(str(action))
-    unborn = (
-        {a.node.name for a in actions if a.node is not None and a.verb in ("create", "start")}
-        if check
-        else set()
-    )
+    unborn = {a.node.name for a in actions if a.node is not None and a.verb in ("create", "start")} if check else set()
     if not unborn:
         _open_bridge(platform, podman, host, check, result)
 

@@ -216,8 +216,7 @@ def _refuse_foreign(platform: Platform, observed: Observed) -> None:
             f"Names of platform {platform.name} are taken by things that it did not make",
             expected=f"no such object, or one with the label {PLATFORM_LABEL}={platform.name}",
             found=", ".join(taken),
-            remedy="remove them, or choose another platform_name (or local_nodes_prefix, "
-            "local_nodes_network)",
+            remedy="remove them, or choose another platform_name (or local_nodes_prefix, local_nodes_network)",
         )
 
 
@@ -239,9 +238,7 @@ def plan_present(platform: Platform, observed: Observed, *, recreate: bool) -> l
     gone = _outdated(platform, observed, recreate)
     actions = [step for node in gone for step in _removal(platform, node, observed)]
     gone += (bereft := _bereft(platform, observed, recreate))
-    actions += [
-        Action("remove", "volume", name) for node in bereft for name in _volumes(platform, node, observed)
-    ]
+    actions += [Action("remove", "volume", name) for node in bereft for name in _volumes(platform, node, observed)]
     actions += _network_steps(platform, observed, gone)
     for node in platform.nodes:
         actions += _node_steps(platform, node, observed, gone)
@@ -285,9 +282,7 @@ def _removal(platform: Platform, node: Node, observed: Observed) -> list[Action]
 def _volumes(platform: Platform, node: Node, observed: Observed) -> list[str]:
     start = f"{platform.container(node)}-"
     return sorted(
-        name
-        for name, labels in observed.volumes.items()
-        if name.startswith(start) and _owned(labels, platform.name)
+        name for name, labels in observed.volumes.items() if name.startswith(start) and _owned(labels, platform.name)
     )
 
 
@@ -365,9 +360,7 @@ def strays(platform: Platform, observed: Observed) -> list[str]:
     """Containers of this platform that no node declares any more: left alone, but worth a word."""
     declared = {platform.container(node) for node in platform.nodes}
     return sorted(
-        c.name
-        for c in observed.containers.values()
-        if _owned(c.labels, platform.name) and c.name not in declared
+        c.name for c in observed.containers.values() if _owned(c.labels, platform.name) and c.name not in declared
     )
 
 

@@ -26,10 +26,16 @@ __all__ = ["Host", "Podman", "run"]
 # Longest step: removing a container whose overlay holds a few GB of images.
 COMMAND_TIMEOUT = 180
 
+# What systemd needs as PID 1, without podman's own systemd mode: on cgroup v1 that mode mounts the host's whole
+# name=systemd hierarchy into the container. All nodes would share it, and one that shuts down removes the groups
+# of the others, whose containers then cannot be started or entered any more.
+_SYSTEMD = (
+    *("--systemd=false", "--stop-signal=SIGRTMIN+3"),
+    *("--tmpfs", "/run:rw,exec,nosuid,nodev,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),
+)
 
-def run(
-    command: Sequence[str], *, stdin: str | None = None, check: bool = True
-) -> subprocess.CompletedProcess[str]:
+
+def run(command: Sequence[str], *, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. A failure is an error with what the command said."""
     try:
         done = subprocess.run(
@@ -76,9 +82,7 @@ class Podman:
         listed = self._json("volume", "ls", "--format", "json")
         volumes = {v["Name"]: v.get("Labels") or {} for v in listed}
         filled = {
-            v["Name"]
-            for v in listed
-            if PLATFORM_LABEL in volumes[v["Name"]] and any(Path(v["Mountpoint"]).iterdir())
+            v["Name"] for v in listed if PLATFORM_LABEL in volumes[v["Name"]] and any(Path(v["Mountpoint"]).iterdir())
         }
         networks = {
             n["name"]: {
@@ -108,9 +112,7 @@ class Podman:
     def _remove(self, action: Action) -> None:
         # PID 1 of a node is its systemd: with it everything in the node ends, and nothing in there is to be
         # kept.
-        extra = {"container": ["--force", "--time", "0"], "volume": ["--force"], "network": ["--force"]}[
-            action.kind
-        ]
+        extra = {"container": ["--force", "--time", "0"], "volume": ["--force"], "network": ["--force"]}[action.kind]
         run([self._binary, *([] if action.kind == "container" else [action.kind]), "rm", *extra, action.name])
 
     def _create(self, action: Action, platform: Platform) -> None:
@@ -131,9 +133,7 @@ class Podman:
         # Images in a node carry set-uid programs and device nodes; podman mounts volumes without either by
         # default.
         volumes = [
-            arg
-            for path in platform.volumes
-            for arg in ("-v", f"{platform.volume(node, path)}:{path}:dev,suid,exec")
+            arg for path in platform.volumes for arg in ("-v", f"{platform.volume(node, path)}:{path}:dev,suid,exec")
         ]
         mounts = [
             arg
@@ -144,7 +144,8 @@ class Podman:
             *(self._binary, "create", "--name", action.name, "--hostname", node.name, *label),
             *("--label", f"{SPEC_LABEL}={json.dumps(platform.spec(node), sort_keys=True)}"),
             *("--network", platform.network.name, "--ip", node.address),
-            *("--privileged", "--systemd=always", "--cgroupns=private", "--pids-limit=-1"),
+            *("--privileged", "--cgroupns=private", "--pids-limit=-1"),
+            *_SYSTEMD,
             *("--runtime", platform.runtime, "--pull=never", "--stop-timeout", "10"),
             *(arg for ulimit in platform.ulimits for arg in ("--ulimit", ulimit)),
             *volumes,
@@ -155,9 +156,7 @@ class Podman:
     def execute(self, container: str, script: str, *, stdin: str | None = None, check: bool = True) -> str:
         """Run a shell script in a running container; its standard output."""
         flags = ["-i"] if stdin is not None else []
-        return run(
-            [self._binary, "exec", *flags, container, "sh", "-c", script], stdin=stdin, check=check
-        ).stdout
+        return run([self._binary, "exec", *flags, container, "sh", "-c", script], stdin=stdin, check=check).stdout
 
 
 class Host:
@@ -200,9 +199,7 @@ class Host:
         if done.returncode != 0:
             return False
         return any(
-            info.get("local") == address
-            for link in json.loads(done.stdout)
-            for info in link.get("addr_info", [])
+            info.get("local") == address for link in json.loads(done.stdout) for info in link.get("addr_info", [])
         )
 
     def add_address(self, interface: str, address: str, prefix_length: int) -> None:
