@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -61,7 +62,10 @@ def exec_in_pod(
         output: dict[int, bytearray] = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
         try:
             if stdin is not None:
-                _feed(channels, stdin.encode(), output)
+                # A command may end before it has read its input; what it answered is still to be collected,
+                # and where there is no answer the missing status says so below.
+                with contextlib.suppress(Unreachable):
+                    _feed(channels, stdin.encode(), output)
             _collect(channels, output, deadline)
         except Unreachable as error:
             raise _lost(what, str(error)) from error
