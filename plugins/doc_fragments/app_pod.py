@@ -14,8 +14,7 @@ options:
     type: str
     required: true
   image:
-    description: The application's image. It holds Django, Celery and django-celery-beat, in any version of
-      theirs.
+    description: The application's image. It holds Django, Celery and django-celery-beat, in any version of theirs.
     type: str
     required: true
   image_pull_policy:
@@ -69,10 +68,9 @@ options:
     type: float
     default: 120
 notes:
-  - The work is done by a pod that lives as long as the task, so that the application's own settings and the
-    versions
+  - The work is done by a pod that lives as long as the task, so that the application's own settings and the versions
     in its image decide. It reads its program from its environment and is always deleted.
-  - In check mode the pod is started too, and only reads. Where the cluster, the namespace, the
-    configuration, the
-    image or the database is not there yet, the task reports a change and warns that it could not look closer.
+  - In check mode the pod is started too, and only reads. Where the cluster, the namespace, the configuration, the
+    image or the database is not there or not complete yet, the task reports a change and warns that it could not look
+    closer.
 """

@@ -11,20 +11,15 @@ short_description: Apply Django migrations, those of django-celery-beat first of
 version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
-  - Applies all migrations that the application's image holds for some apps, with the project's own
-    C(migrate) command.
-  - Afterwards every table and column of the apps' models is looked for in the database's catalogue. Beat
-    dies at its
+  - Applies all migrations that the application's image holds for some apps, with the project's own C(migrate)
+    command.
+  - Afterwards every table and column of the apps' models is looked for in the database's catalogue. Beat dies at its
     start where one is missing.
-  - A run that finds tables gone which migrations had made restores them. When all tables of an app are gone
-    and no
-    other app's migrations build upon it, its migrations run again. Otherwise the missing tables are made
-    anew, empty,
-    and keys to lost rows are not given out again. Nothing is ever dropped, and RV(repaired) tells what was
-    done.
+  - A run that finds tables gone which migrations had made restores them. When all tables of an app are gone and no
+    other app's migrations build upon it, its migrations run again. Otherwise the missing tables are made anew, empty,
+    and keys to lost rows are not given out again. Nothing is ever dropped, and RV(repaired) tells what was done.
   - A run holds an advisory lock of the database, so a second run waits and then finds nothing to do.
-  - A failed migration is reported with the statement that failed. What was applied before it stays applied,
-    and the
+  - A failed migration is reported with the statement that failed. What was applied before it stays applied, and the
     next run goes on with it.
 options:
   apps:
@@ -34,8 +29,7 @@ options:
     default: [django_celery_beat]
   database:
     description:
-      - Alias of the database in the application's settings. It must give a session of its own, so no pooler
-        in
+      - Alias of the database in the application's settings. It must give a session of its own, so no pooler in
         transaction mode; that is checked.
       - Without it V(direct) where the settings have it, else V(default).
     type: str
@@ -44,8 +38,7 @@ extends_documentation_fragment:
   - celeryops.platform.app_pod
 attributes:
   check_mode:
-    description: A pod reads what would be applied and restored, in a session that the server keeps from
-      writing.
+    description: A pod reads what would be applied and restored, in a session that the server keeps from writing.
     support: full
   diff_mode:
     description: The migrations recorded before and after.
@@ -79,8 +72,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: Migrations that were to be applied when the run began, in order; V(null) where nobody could
-    be asked.
+  description: Migrations that were to be applied when the run began, in order; V(null) where nobody could be asked.
   type: list
   elements: str
   returned: always
@@ -124,8 +116,7 @@ lines:
   returned: always
   sample: [applied django_celery_beat.0001_initial (0.14 s)]
 tables:
-  description: What the catalogue was searched for, and what it lacks; in check mode lacks are still to be
-    made.
+  description: What the catalogue was searched for, and what it lacks; in check mode lacks are still to be made.
   type: dict
   returned: when the database was asked and no migration failed
   sample: {tables: 6, columns: 44, missing_tables: [], missing_columns: []}

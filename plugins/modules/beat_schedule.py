@@ -12,38 +12,29 @@ version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
   - Makes the periodic tasks in the application's database say what was declared, through the models of the
-    django-celery-beat in the application's image, in one transaction. The running beat picks the change up
-    within
+    django-celery-beat in the application's image, in one transaction. The running beat picks the change up within
     seconds.
-  - Entries that are not declared are left alone. A declared entry is declared as a whole, so a field that
-    is left out
+  - Entries that are not declared are left alone. A declared entry is declared as a whole, so a field that is left out
     gets its default.
-  - Everything is checked before anything is written, and every problem is told at once. Cron fields, types,
-    duplicate names and priorities are checked without the application; queues and tasks against it.
-  - People declare priorities from 0 to 10 and mean 10 as the most urgent. Redis serves 0 first and knows 0
-    to 9. The
-    number written is C(min(9, 10 - declared)), or what O(priority_function) makes of it. On AMQP brokers it
-    is the
+  - Everything is checked before anything is written, and every problem is told at once. Cron fields, types, duplicate
+    names and priorities are checked without the application; queues and tasks against it.
+  - People declare priorities from 0 to 10 and mean 10 as the most urgent. Redis serves 0 first and knows 0 to 9. The
+    number written is C(min(9, 10 - declared)), or what O(priority_function) makes of it. On AMQP brokers it is the
     declared number.
 options:
   entries:
     description:
       - The entries. Each has C(name), C(task) and exactly one of C(cron), C(crontab) and C(interval).
-      - C(cron) is a line such as V(0 2 * * *). C(crontab) is a mapping of C(minute), C(hour),
-        C(day_of_month),
-        C(month_of_year), C(day_of_week) and C(timezone), of which C(minute) is required. C(interval) is a
-        mapping of
-        C(every), a whole number, and C(period), one of V(days), V(hours), V(minutes), V(seconds),
-        V(microseconds).
-      - Day of week is V(0) for Sunday to V(6), or a name. A day must fit both day fields, unlike in cron,
-        where either does.
+      - C(cron) is a line such as V(0 2 * * *). C(crontab) is a mapping of C(minute), C(hour), C(day_of_month),
+        C(month_of_year), C(day_of_week) and C(timezone), of which C(minute) is required. C(interval) is a mapping of
+        C(every), a whole number, and C(period), one of V(days), V(hours), V(minutes), V(seconds), V(microseconds).
+      - Day of week is V(0) for Sunday to V(6), or a name. A day must fit both day fields, unlike in cron, where
+        either does.
       - C(queue) is the name of a queue, C(priority) 0 to 10. Without them the application's routes decide.
-      - C(args) is a list and C(kwargs) a mapping for the task. C(enabled) defaults to V(true), C(one_off)
-        to V(false),
-        C(description) to an empty text.
-      - C(expires) is the seconds after which a message is void, or a time with its offset after which the
-        entry rests.
-        C(start_time) is such a time before which it does.
+      - C(args) is a list and C(kwargs) a mapping for the task. C(enabled) defaults to V(true), C(one_off) to
+        V(false), C(description) to an empty text.
+      - C(expires) is the seconds after which a message is void, or a time with its offset after which the entry
+        rests. C(start_time) is such a time before which it does.
     type: list
     elements: raw
     required: true
@@ -51,19 +42,18 @@ options:
     description: Time zone of crontab entries that name none; without it the application's C(CELERY_TIMEZONE).
     type: str
   queues:
-    description: The queues that have workers. Entries may name only these, and only queues that the
-      application declares.
+    description: The queues that have workers. Entries may name only these, and only queues that the application
+      declares.
     type: list
     elements: str
   priority_function:
     description:
-      - The application's own translation of a declared priority, as V(module:function), where its routes
-        use one too.
+      - The application's own translation of a declared priority, as V(module:function), where its routes use one too.
       - Without it the module's rule is used.
     type: str
   database:
-    description: Alias of the database in the application's settings; without it the one that beat uses. A
-      pooler will do.
+    description: Alias of the database in the application's settings; without it the one that beat uses. A pooler will
+      do.
     type: str
 extends_documentation_fragment:
   - celeryops.platform.kube

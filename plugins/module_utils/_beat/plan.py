@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["Change", "plan", "shown"]
 
 Json = dict[str, Any]
+UNSET = ("null", '""', "[]", "{}", "false")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ def plan(declared: dict[str, Json], present: dict[str, Json]) -> list[Change]:
 
 
 def shown(change: Change) -> Json:
-    """For a person, as Ansible's diff mode takes it: only what differs."""
+    """For a person, as Ansible's diff mode takes it: only what differs, of a new entry only what is set."""
     header = f"schedule entry {change.name}"
     lines = {"before": "", "after": ""}
+    fields = [field for field in change.fields if change.before or _json(change.after[field]) not in UNSET]
     for side, row in (("before", change.before), ("after", change.after)):
         if row is not None:
-            lines[side] = "".join(f"{field}: {_json(row.get(field))}\n" for field in change.fields)
+            lines[side] = "".join(f"{field}: {_json(row.get(field))}\n" for field in fields)
     return {"before_header": header, "after_header": header, **lines}
 
 

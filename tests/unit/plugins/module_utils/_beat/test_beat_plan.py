@@ -55,6 +55,12 @@ def test_a_change_shows_the_fields_that_differ() -> None:
     }
 
 
+def test_a_new_entry_shows_what_is_set() -> None:
+    (change,) = plan.plan({"a": {**ROW, "kwargs": {}, "expires": None}}, {})
+    assert plan.shown(change)["before"] == ""
+    assert plan.shown(change)["after"] == 'task: "t"\npriority: 0\nargs: [1]\nenabled: true\n'
+
+
 def test_the_rule_is_that_of_the_reference_application() -> None:
     spec = importlib.util.spec_from_file_location("priorities", ROOT / "apps/jewelry_shop/config/priorities.py")
     assert spec is not None
