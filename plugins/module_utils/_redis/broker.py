@@ -75,8 +75,8 @@ class Plan:
 
 
 def redacted(url: str) -> str:
-    """The URL without its user and password."""
-    return re.sub(r"//[^/]*@", "//(credentials)@", url)
+    """The URL without its user and password, even where the password holds what should have been escaped."""
+    return re.sub(r"//.*@", "//(credentials)@", url)
 
 
 def wanted_data(host: str, port: int, database: int) -> dict[str, str]:

@@ -60,7 +60,8 @@ def replication(role: str, info: Mapping[str, str]) -> Replication:
         keys=_keys(info),
         loading=info.get("loading", "0") != "0",
         connected_replicas=int(info.get("connected_slaves", "0")),
-        master_host=info.get("master_host", ""),
+        # A name may end with a dot, which says that it is the whole name.
+        master_host=info.get("master_host", "").rstrip("."),
         master_port=int(info.get("master_port", "0")),
         link=info.get("master_link_status", "") if name == REPLICA else "",
     )

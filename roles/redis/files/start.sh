@@ -68,7 +68,7 @@ password=$(printf %s "$REDISCLI_AUTH" | od -An -v -tx1 | tr -d '\n' | sed 's/ /\
   echo "requirepass \"$password\""
   echo "masterauth \"$password\""
   # Peers know this pod by its name: the address changes with every restart.
-  echo "replica-announce-ip $self"
+  echo "replica-announce-ip ${self%.}"
 } >"$conf"
 
 if [ "$self" = "$master" ]; then

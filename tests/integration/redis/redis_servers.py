@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,13 +72,20 @@ class Group:
         self.read_log(number, until)
 
     def read_log(self, number: int, until: str) -> None:
-        log, seen = self.processes[number].stdout, []
+        process = self.processes[number]
+        log, seen = process.stdout, []
         assert log is not None
-        for line in log:
-            seen.append(line)
-            if re.search(until, line):
-                return
-        raise AssertionError("the server ended: " + "".join(seen))
+        # A server that never gets there ends this way instead of holding the tests up.
+        bound = threading.Timer(120, process.kill)
+        bound.start()
+        try:
+            for line in log:
+                seen.append(line)
+                if re.search(until, line):
+                    return
+        finally:
+            bound.cancel()
+        raise AssertionError(f"the server ended without {until!r}: " + "".join(seen))
 
     def stop(self, number: int) -> None:
         process = self.processes.pop(number)
