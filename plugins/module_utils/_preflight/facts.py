@@ -109,7 +109,7 @@ def _free(path: Path) -> int:
 
 def _read(path: str) -> str | None:
     try:
-        return Path(path).read_text(encoding="ascii").strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return None
 
