@@ -12,6 +12,7 @@ import ast
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,14 @@ def test_a_schedule_that_was_lost_is_given_again(migrated: Place) -> None:
     assert not migrated.ask("schedule", entries=[entry(cron="0 2 * * *")])["changed"]
 
 
+def test_two_at_once_through_the_transaction_pooler_do_it_once(migrated: Place, pooler_port: int) -> None:
+    migrated.extra = {"DATABASE_PORT": str(pooler_port)}
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(migrated.ask, "schedule", entries=REFERENCE) for _ in range(2)]
+        assert sorted(run.result()["changed"] for run in runs) == [False, True]
+    assert len(rows(migrated)) == len(REFERENCE)
+
+
 def test_without_tables_check_mode_tells_and_the_run_refuses(empty: Place) -> None:
     assert actions(empty.ask("schedule", entries=[entry()], check=True)) == {"a": "create"}
     with pytest.raises(AppError, match="Run beat_migrations first"):
@@ -170,7 +179,7 @@ def test_without_ten_lists_the_broker_cannot_tell_priorities_apart(migrated: Pla
         "from config.settings import *\ndel CELERY_BROKER_TRANSPORT_OPTIONS['priority_steps']\n"
     )
     migrated.extra = {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "plain_settings"}
-    entries = [entry(f"at {priority}", priority=priority) for priority in (10, 9, 8, 7, 0)]
+    entries = [entry(f"at {priority}", priority=priority) for priority in (10, 9, 8, 7, 1, 0)]
     (warning,) = migrated.ask("schedule", entries=entries)["warnings"]
     assert warning.startswith("declared priorities 10, 9, 8 share one list of the broker")
 

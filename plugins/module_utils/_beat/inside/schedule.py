@@ -269,13 +269,14 @@ def _warnings(app: Any, entries: list[Json], declared: dict[str, Json]) -> list[
     if app.connection_for_write().transport.driver_type != "redis":
         return []
     steps = sorted((app.conf.broker_transport_options or {}).get("priority_steps") or KOMBU_STEPS)
-    lists: dict[int, set[int]] = {}
+    lists: dict[int, dict[int, int]] = {}
     for entry in entries:
         number = declared[entry["name"]]["priority"]
         if number is not None:
-            lists.setdefault(max([step for step in steps if step <= number] or steps[:1]), set()).add(entry["priority"])
+            served = max([step for step in steps if step <= number] or steps[:1])
+            lists.setdefault(served, {})[number] = entry["priority"]
     return [
-        f"declared priorities {', '.join(map(str, sorted(together, reverse=True)))} share one list of the "
+        f"declared priorities {', '.join(map(str, sorted(together.values(), reverse=True)))} share one list of the "
         "broker and are served in the order of arrival: set broker_transport_options priority_steps to 0 to 9"
         for together in lists.values()
         if len(together) > 1
