@@ -124,6 +124,10 @@ def carry_out(step: str, *, config: str, ignore: Sequence[str], timeout: float) 
             path.unlink(missing_ok=True)
         # kubeadm takes etcd for an external one, and leaves its data, when the manifest is gone.
         shutil.rmtree(_ETCD_DATA, ignore_errors=True)
+        # Back in a cluster the node gets another range of pod addresses: no trace of the old one.
+        run(["ip", "link", "delete", "cni0"], check=False)
+        shutil.rmtree("/var/lib/cni", ignore_errors=True)
+        Path("/etc/cni/net.d/10-podnet.conflist").unlink(missing_ok=True)
         return
     ignored = [*ignore, *(_OWN_TRACES if step == COMPLETE else ())]
     flags = ["--ignore-preflight-errors", ",".join(ignored)] if ignored else []
