@@ -43,6 +43,12 @@ class Item:
     def changed(self) -> bool:
         return self.action in ("created", "configured", "adopted", "deleted")
 
+    @property
+    def rolled(self) -> bool:
+        """Whether its spec changed, which makes a workload's controller look at its pods."""
+        generations = [((obj or {}).get("metadata") or {}).get("generation") for obj in (self.live, self.after)]
+        return self.changed and generations[0] != generations[1]
+
 
 def result_entry(item: Item) -> dict[str, Any]:
     """The item as it stands in a module's result."""

@@ -50,7 +50,8 @@ def sync(params: Mapping[str, Any], result: dict[str, Any], *, check: bool, diff
     try:
         applier.run()
         if params["wait"] and not check:
-            wait_for(api, [item.after for item in applier.items if item.after], params["wait_timeout"])
+            rolled = {item.key for item in applier.items if item.rolled}
+            wait_for(api, [item.after for item in applier.items if item.after], params["wait_timeout"], rolled)
     finally:
         _report(applier.items, result, diff=diff)
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Trouble", "trouble_of"]
@@ -32,6 +32,10 @@ class Trouble:
     lasting: bool
     container: str | None = None
     previous: bool = False
+
+    def passing(self) -> Trouble:
+        """The same trouble where it may still go away."""
+        return replace(self, lasting=False)
 
     def __str__(self) -> str:
         where = f"Pod {self.pod}" + (f", container {self.container}" if self.container else "")
