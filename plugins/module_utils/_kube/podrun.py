@@ -80,7 +80,7 @@ def _end_of(api: Api, made: Json, deadline: float, timeout: float) -> Json:
                 version = str(pod["metadata"]["resourceVersion"])
                 if kind == "DELETED":
                     raise KubeError(f"{_name(pod)} was deleted before it ended", remedy="run again")
-                if pod["status"].get("phase") in ("Succeeded", "Failed"):
+                if _is_over(pod):
                     return pod
                 trouble = trouble_of(pod)
                 if trouble and trouble.lasting:
@@ -100,6 +100,16 @@ def _end_of(api: Api, made: Json, deadline: float, timeout: float) -> Json:
         expected=f"an end within {timeout:g} s",
         found=str(trouble_of(pod) or f"phase {pod['status'].get('phase')}"),
         remedy="raise the timeout if the work takes longer, or look for what it waits for",
+    )
+
+
+def _is_over(pod: Json) -> bool:
+    """Whether the outcome is known. A lone container that ended well is one: the phase follows a second later."""
+    status = pod["status"]
+    states = [(entry.get("state") or {}).get("terminated") for entry in status.get("containerStatuses") or []]
+    alone = len(pod["spec"]["containers"]) == 1 and pod["spec"].get("restartPolicy") == "Never"
+    return status.get("phase") in ("Succeeded", "Failed") or (
+        alone and [state and state["exitCode"] for state in states] == [0]
     )
 
 
@@ -125,4 +135,5 @@ def _result(api: Api, pod: Json) -> PodRun:
             remedy="raise the timeout if that was the reason, or free resources on the node",
         )
     log = api.pod_log(meta["namespace"], meta["name"], name)
-    return PodRun(str(status["phase"]), int(ended["exitCode"]), log)
+    phase = status["phase"] if status["phase"] in ("Succeeded", "Failed") else "Succeeded"
+    return PodRun(phase, int(ended["exitCode"]), log)
