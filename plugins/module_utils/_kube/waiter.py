@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
+from typing import Any
 
 from .client import Api, KubeError
 from .evidence import Evidence
@@ -116,7 +117,7 @@ class _Waiter:
 
     def _too_late(self, waiting: Mapping[Key, Json]) -> KubeError:
         found: list[str] = []
-        details: dict[str, list[str]] = {}
+        details: dict[str, Any] = {}
         for key, obj in waiting.items():
             if details:
                 found.append(f"{key}: {progress_of(obj).message}")
