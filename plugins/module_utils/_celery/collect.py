@@ -17,12 +17,12 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks 
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["Call", "Execute", "Lists", "Visit", "observe", "pod_rows"]
+__all__ = ["BOOTSTRAP", "Call", "Execute", "Lists", "Visit", "observe", "pod_rows"]
 
 Json = dict[str, Any]
 
 # The exact number of characters is read: a container's standard input cannot always be closed.
-_BOOTSTRAP = "import sys; exec(compile(sys.stdin.read({size}), 'celeryops', 'exec')); main(sys.argv[1])"
+BOOTSTRAP = "import sys; exec(compile(sys.stdin.read({size}), 'celeryops', 'exec')); main(sys.argv[1])"
 
 
 class Lists(Protocol):
@@ -136,7 +136,7 @@ def _ask(execute: Execute, pod: Json, expected: Expectation, visit: Visit, worke
     options = {**asdict(visit), "queues": list(expected.queues), "workers": workers, "lag": expected.lag}
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     limit = visit.task_timeout + visit.beat_timeout + 60
-    command = [visit.python, "-c", _BOOTSTRAP.format(size=len(source)), json.dumps(options)]
+    command = [visit.python, "-c", BOOTSTRAP.format(size=len(source)), json.dumps(options)]
     container = pod["spec"]["containers"][0]["name"]
     status, output, errors = execute(Call(namespace, name, container, command, source, limit))
     for line in output.splitlines():

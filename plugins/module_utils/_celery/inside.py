@@ -13,6 +13,7 @@ Celery and Django only where they are used. It is any Python from 3.8 on.
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import io
 import json
@@ -20,7 +21,7 @@ import os
 import time
 from typing import Any
 
-__all__ = ["MARK", "answer", "main", "newest_run"]
+__all__ = ["MARK", "answer", "interval", "main", "newest_run"]
 
 # Applications print when they are imported. The answer is the line that starts with this.
 MARK = "CELERYOPS-ANSWER "
@@ -97,15 +98,20 @@ def tasks(app: Any, name: str, queues: list[str], within: float) -> list[dict[st
     return answers
 
 
-def _interval(schedule: Any, now: datetime.datetime) -> float | None:
+def interval(schedule: Any, now: datetime.datetime) -> float | None:
     """Seconds between the next two due times. None for a schedule that cannot tell."""
     try:
         if not hasattr(schedule, "remaining_delta"):
             return float(schedule.run_every.total_seconds())
-        first, delta, _ = schedule.remaining_delta(now)
-        following = first + delta
-        first, delta, _ = schedule.remaining_delta(following)
-        return float((first + delta - following).total_seconds())
+        schedule, moment = copy.copy(schedule), now
+        # A crontab looks at its clock too: whether the last run was today.
+        schedule.nowfun = lambda: moment
+        due: list[datetime.datetime] = []
+        for _ in range(2):
+            last, delta, _now = schedule.remaining_delta(moment)
+            moment = last + delta
+            due.append(moment)
+        return (due[1] - due[0]).total_seconds()
     except Exception:
         return None
 
@@ -126,7 +132,7 @@ def entries() -> list[dict[str, Any]]:
                 "name": row.name,
                 "task": row.task,
                 "queue": row.queue,
-                "interval": _interval(row.schedule, now),
+                "interval": interval(row.schedule, now),
                 "last_run": row.last_run_at.timestamp() if row.last_run_at else None,
                 "runs": row.total_run_count,
             }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Redis, Running, wait_until
+from celery_running import Redis, Running, wait_until
 
 Start = Callable[..., Running]
 
@@ -51,10 +51,9 @@ def test_metrics_count_what_children_did(worker: Start, app: Any) -> None:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_beat_sends_and_workers_tell(worker: Start, start: Start, app: Any, pool: str) -> None:
+def test_beat_sends_and_workers_tell(worker: Start, beat: Start, app: Any, pool: str) -> None:
     worker(f"--pool={pool}", "--queues=celery")
-    beat = start("beat", "--schedule", "schedule.db", "--loglevel=info", CELERYOPS_SILENCE_LIMIT="2")
-    wait_until(lambda: beat.passes("ready"), "a beat that ticks")
+    beat()
 
     def told() -> bool:
         replies = app.control.broadcast("celeryops_probe", reply=True, timeout=3, limit=1)
@@ -137,18 +136,16 @@ def test_files_of_an_earlier_process_do_not_count(start: Start, tmp_path: Any) -
     assert "starting" in (running.state / "alive").read_text()
 
 
-def test_beat_against_a_lost_broker_is_not_ready(start: Start, redis: Redis) -> None:
-    beat = start("beat", "--schedule", "schedule.db", CELERYOPS_SILENCE_LIMIT="2")
-    wait_until(lambda: beat.passes("ready"), "a beat that ticks")
+def test_beat_against_a_lost_broker_is_not_ready(beat: Start, redis: Redis) -> None:
+    running = beat()
     redis.stop()
-    wait_until(lambda: beat.fails("ready"), "a failing readiness probe")
+    wait_until(lambda: running.fails("ready"), "a failing readiness probe")
 
 
-def test_stopped_beat_fails(start: Start) -> None:
-    beat = start("beat", "--schedule", "schedule.db", CELERYOPS_SILENCE_LIMIT="2")
-    wait_until(lambda: beat.passes("alive"), "a beat that ticks")
-    beat.process.send_signal(signal.SIGSTOP)
-    wait_until(lambda: beat.fails("alive"), "a failing liveness probe")
+def test_stopped_beat_fails(beat: Start) -> None:
+    running = beat()
+    running.process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: running.fails("alive"), "a failing liveness probe")
 
 
 def test_taken_metrics_port_does_not_stop_a_worker(worker: Start, redis: Redis) -> None:

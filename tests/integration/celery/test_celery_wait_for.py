@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEADLINE, FILES, PASSWORD, Redis, free_port, wait_until
+from celery_running import DEADLINE, FILES, PASSWORD, Redis, free_port, wait_until
 
 POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 Done = subprocess.CompletedProcess

@@ -32,6 +32,11 @@ def add(one, other):
     return one + other
 
 
+@app.task
+def hello():
+    return "hello"
+
+
 @app.task(time_limit=30)
 def nap(seconds):
     time.sleep(seconds)

@@ -1,0 +1,120 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What celery_validate asks from inside a container, asked of a real application."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery.schedules import crontab, schedule
+from celery_running import HERE, Redis, Running
+
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import BOOTSTRAP
+
+OPTIONS = {
+    "app": "tiny",
+    "task": "tiny.nap",
+    "queues": ["a", "b"],
+    "workers": 1,
+    "send": True,
+    "beat": False,
+    "connections": 10,
+    "within": 3.0,
+    "task_timeout": 10.0,
+    "beat_timeout": 0.0,
+    "lag": 180.0,
+}
+
+
+def ask(redis: Redis, **changes: Any) -> dict[str, Any]:
+    """The text is fed to a Python of its own, as in a container; its standard input stays open."""
+    source = inspect.getsource(inside)
+    process = subprocess.Popen(
+        [sys.executable, "-c", BOOTSTRAP.format(size=len(source)), json.dumps({**OPTIONS, **changes})],
+        cwd=HERE,
+        env={**os.environ, "TINY_URL": redis.url},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(source)
+    process.stdin.flush()
+    (line,) = [line for line in process.stdout if line.startswith(inside.MARK)]
+    assert process.wait(30) == 0
+    answer: dict[str, Any] = json.loads(line[len(inside.MARK) :])
+    return answer
+
+
+def test_healthy(worker: Callable[..., Running], redis: Redis) -> None:
+    worker()
+    found = ask(redis, task="tiny.hello")
+    assert found["broker"]["roles"] == ["master"] * 10
+    assert "p@ss" not in json.dumps(found)
+    assert "p%40ss" not in json.dumps(found)
+    (name,) = found["workers"]["pongs"]
+    assert found["workers"]["queues"] == {name: ["a", "b"]}
+    assert found["workers"]["probes"][name]["consuming"] is True
+    assert [(run["queue"], run["state"], run["result"]) for run in found["tasks"]] == [
+        ("a", "SUCCESS", "'hello'"),
+        ("b", "SUCCESS", "'hello'"),
+    ]
+
+
+def test_queue_without_consumer_has_no_result(worker: Callable[..., Running], redis: Redis) -> None:
+    worker()
+    found = ask(redis, task="tiny.hello", queues=["a", "nobody"], task_timeout=2.0)
+    assert [run["state"] for run in found["tasks"]] == ["SUCCESS", "NO RESULT"]
+
+
+def test_failing_task_is_told(worker: Callable[..., Running], redis: Redis) -> None:
+    worker()
+    (found,) = ask(redis, task="tiny.add", queues=["a"])["tasks"]
+    assert found["state"] == "FAILURE"
+    assert "missing 2 required positional arguments" in found["result"]
+
+
+def test_worker_without_probes_still_answers(worker: Callable[..., Running], redis: Redis) -> None:
+    worker()
+    found = ask(redis, send=False)
+    assert found["tasks"] is None
+    assert len(found["workers"]["pongs"]) == 1
+
+
+def test_replica_is_found_out_and_nothing_is_sent(replica: Redis) -> None:
+    found = ask(replica)
+    assert found["broker"]["roles"] == ["slave"] * 10
+    assert found["tasks"] is None
+
+
+def test_unreachable_broker_is_told(redis: Redis) -> None:
+    redis.stop()
+    (role,) = ask(redis)["broker"]["roles"]
+    assert role.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("when", "seconds"),
+    [
+        (schedule(90), 90),
+        (crontab(), 60),
+        (crontab(minute="*/5"), 300),
+        (crontab(hour=2, minute=0), 86400),
+        (crontab(day_of_week=0, hour=3, minute=0), 7 * 86400),
+        (object(), None),
+    ],
+)
+def test_interval(when: object, seconds: float | None) -> None:
+    now = datetime.datetime(2026, 3, 3, 12, 30, 15, tzinfo=datetime.UTC)
+    assert inside.interval(when, now) == seconds
