@@ -75,9 +75,7 @@ class LookupModule(LookupBase):
             for name, specification in (entry.get("options") or {}).items()
         }
 
-    def _refused(
-        self, name: str, specification: dict[str, Any], raw: dict[str, Any], hostvars: Any
-    ) -> list[Finding]:
+    def _refused(self, name: str, specification: dict[str, Any], raw: dict[str, Any], hostvars: Any) -> list[Finding]:
         """What is wrong with an option's values; equal ones of several hosts are looked at once."""
         findings = []
         seen: list[Any] = []
@@ -107,7 +105,9 @@ def _errors(name: str, specification: dict[str, Any], value: Any) -> list[str]:
 
 def _bare(specification: dict[str, Any]) -> dict[str, Any]:
     """The specification without defaults, which may be templates, and without what only documents."""
-    kept = {key: value for key, value in specification.items() if key not in ("default", "description", "version_added")}
+    kept = {
+        key: value for key, value in specification.items() if key not in ("default", "description", "version_added")
+    }
     if "options" in kept:
         kept["options"] = {name: _bare(option) for name, option in kept["options"].items()}
     return kept

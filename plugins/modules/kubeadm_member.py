@@ -119,9 +119,7 @@ def sync(params: dict, check: bool, result: dict) -> None:
             private_file("celeryops-discovery.conf", discovery),
         ):
             for step in steps:
-                kubeadm.carry_out(
-                    step, config=config, ignore=params["ignore_preflight_errors"], timeout=timeout
-                )
+                kubeadm.carry_out(step, config=config, ignore=params["ignore_preflight_errors"], timeout=timeout)
                 result["steps"].append(step)
                 result["changed"] = step != membership.NOTHING
         result["ca"] = CA.read_text(encoding="ascii")

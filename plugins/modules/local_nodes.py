@@ -223,9 +223,7 @@ def declared(params: dict) -> Platform:
         nodes=tuple(Node(n["name"], n["address"]) for n in params["nodes"]),
         prefix=f"{params['platform']}-" if params["prefix"] is None else params["prefix"],
         volumes=tuple(params["volumes"]),
-        mounts=tuple(
-            Mount(m["source"], m["target"] or m["source"], m["read_only"]) for m in params["mounts"]
-        ),
+        mounts=tuple(Mount(m["source"], m["target"] or m["source"], m["read_only"]) for m in params["mounts"]),
         runtime=params["runtime"],
         ulimits=tuple(params["ulimits"]),
         archive=params["archive"] or "",
@@ -255,9 +253,7 @@ def main() -> None:
     except CeleryOpsError as error:
         module.fail_json(msg=str(error), **result.dump())
     for stray in result.strays:
-        module.warn(
-            f"Container {stray} belongs to platform {module.params['platform']}, but no node declares it."
-        )
+        module.warn(f"Container {stray} belongs to platform {module.params['platform']}, but no node declares it.")
     module.exit_json(**result.dump())
 
 

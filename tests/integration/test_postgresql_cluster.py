@@ -242,7 +242,7 @@ def test_rows_survive_their_pod(cluster: Api, database: PatroniCluster) -> None:
         endpoint = {"host": f"{NAME}-pooler", **OWNER}
         asking = {**PLACE, "endpoints": [endpoint], "wait": 60}
         assert run_module("postgresql_cluster_info", asking)["endpoints"][0]["error"] is None
-        total = f"SELECT count(*), sum(n) FROM {table};"  # noqa: S608 - the name is made above
+        total = f"SELECT count(*), sum(n) FROM {table};"
         assert sql(database, total) == "1000|500500"
     finally:
         sql(database, f"DROP TABLE {table};")

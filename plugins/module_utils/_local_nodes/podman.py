@@ -31,7 +31,7 @@ COMMAND_TIMEOUT = 180
 # of the others, whose containers then cannot be started or entered any more.
 _SYSTEMD = (
     *("--systemd=false", "--stop-signal=SIGRTMIN+3"),
-    *("--tmpfs", "/run:rw,exec,nosuid,nodev,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),
+    *("--tmpfs", "/run:rw,exec,nosuid,nodev,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108 - paths inside the node
 )
 
 

@@ -38,9 +38,7 @@ def private_file(name: str, content: str) -> Iterator[str]:
 
 def _client() -> ssl.SSLContext:
     """TLS as the cluster's administrator, from kubeadm's admin.conf, whose YAML has one line per value."""
-    found = dict(
-        re.findall(r"(client-certificate|client-key)-data: (\S+)", ADMIN.read_text(encoding="ascii"))
-    )
+    found = dict(re.findall(r"(client-certificate|client-key)-data: (\S+)", ADMIN.read_text(encoding="ascii")))
     context = ssl.create_default_context(cafile=str(CA))
     # The certificate names the node's address, not the loopback; the CA is the cluster's own, so nobody else
     # has one.

@@ -81,9 +81,7 @@ class Outcome:
         }
 
 
-def run(
-    command: Sequence[str], *, check: bool = True, timeout: float = 120
-) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], *, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a command with the usual PATH of root; a failure is an error with what the command said."""
     environment = {"PATH": _PATH, "LC_ALL": "C", "HOME": "/root"}
     try:
@@ -204,8 +202,7 @@ def _routes(routes: Sequence[Route], check: bool, outcome: Outcome) -> None:
     if not routes:
         return
     present = {
-        (route["dst"], route.get("gateway"))
-        for route in json.loads(run(["ip", "-json", "-4", "route"]).stdout or "[]")
+        (route["dst"], route.get("gateway")) for route in json.loads(run(["ip", "-json", "-4", "route"]).stdout or "[]")
     }
     for route in routes:
         if (route.destination, route.via) not in present:

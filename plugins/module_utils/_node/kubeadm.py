@@ -92,8 +92,7 @@ def discovery(endpoint: str, ca: str) -> str:
 def observe(*, timeout: float) -> Member:
     """The traces on this node. After a boot an API server gets ``timeout`` seconds to answer."""
     traces = any(
-        path.exists()
-        for path in (CA, ETC / "bootstrap-kubelet.conf", ETC / "manifests/kube-apiserver.yaml", ADMIN)
+        path.exists() for path in (CA, ETC / "bootstrap-kubelet.conf", ETC / "manifests/kube-apiserver.yaml", ADMIN)
     )
     finished = _DONE.exists()
     ready = False
@@ -131,9 +130,7 @@ def carry_out(step: str, *, config: str, ignore: Sequence[str], timeout: float) 
         return
     ignored = [*ignore, *(_OWN_TRACES if step == COMPLETE else ())]
     flags = ["--ignore-preflight-errors", ",".join(ignored)] if ignored else []
-    verb = {INIT: ["init", "--skip-token-print"], COMPLETE: ["init", "--skip-token-print"], JOIN: ["join"]}[
-        step
-    ]
+    verb = {INIT: ["init", "--skip-token-print"], COMPLETE: ["init", "--skip-token-print"], JOIN: ["join"]}[step]
     done = run(["kubeadm", *verb, "--config", config, *flags], check=False, timeout=timeout)
     if done.returncode != 0:
         # Without the page of kernel options that precedes an error

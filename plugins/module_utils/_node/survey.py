@@ -77,7 +77,6 @@ def survey(names: Sequence[str], *, wait_for: str, timeout: float, result: dict[
                 "The cluster does not become what the inventory expects",
                 expected=f"within {timeout:.0f} s: nodes {', '.join(names)}, {wait_for}",
                 found="; ".join(missing),
-                remedy="`kubectl describe node` and `journalctl -u kubelet` on the node say why; then run "
-                "again",
+                remedy="`kubectl describe node` and `journalctl -u kubelet` on the node say why; then run again",
             )
         time.sleep(0.5)

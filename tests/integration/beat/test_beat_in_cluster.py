@@ -82,7 +82,7 @@ def entry(sql: Callable[[str], str]) -> Iterator[dict[str, Any]]:
     """An entry that never fires while a test lasts, and is gone afterwards."""
     name = f"test {uuid.uuid4().hex[:8]}"
     yield {"name": name, "task": "config.celery.debug_task", "cron": "0 0 1 1 *", "queue": "celery", "priority": 10}
-    sql(f"DELETE FROM django_celery_beat_periodictask WHERE name = '{name}'")  # noqa: S608
+    sql(f"DELETE FROM django_celery_beat_periodictask WHERE name = '{name}'")
 
 
 def test_the_platform_is_as_declared(module: Module) -> None:

@@ -4,7 +4,6 @@
 """Migrations, their tables, and what is done when they are gone: against a real PostgreSQL."""
 
 # The statements are made of names in this file.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@
 """The schedule in the rows of django-celery-beat, seen by a real beat, and served in the declared order."""
 
 # The statements are made of names in this file.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

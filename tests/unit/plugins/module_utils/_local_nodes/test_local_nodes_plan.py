@@ -52,9 +52,7 @@ def running(platform: Platform = LAB, **change: object) -> Observed:
     }
     observed = Observed(
         containers=containers,
-        networks={
-            platform.network.name: {"labels": label, "subnet": platform.network.subnet, "bridge": "b0"}
-        },
+        networks={platform.network.name: {"labels": label, "subnet": platform.network.subnet, "bridge": "b0"}},
         volumes={platform.volume(n, path): label for n in platform.nodes for path in platform.volumes},
     )
     return replace(observed, **change)
@@ -80,9 +78,7 @@ def test_what_is_there_is_left_alone() -> None:
 def test_a_stopped_node_is_started_and_keeps_what_it_holds() -> None:
     there = running()
     stopped = dict(there.containers) | {"lab-cp-1": replace(there.containers["lab-cp-1"], running=False)}
-    assert names(plan_present(LAB, running(containers=stopped), recreate=False)) == [
-        "start container lab-cp-1"
-    ]
+    assert names(plan_present(LAB, running(containers=stopped), recreate=False)) == ["start container lab-cp-1"]
 
 
 def test_an_interrupted_run_is_completed_over_the_empty_volumes_it_left() -> None:
@@ -159,9 +155,7 @@ def test_another_subnet_makes_everything_anew_but_only_with_leave() -> None:
 
 
 def test_a_network_without_containers_follows_its_declaration() -> None:
-    moved = replace(
-        LAB, network=Network("celeryops-lab", "10.89.71.0/24"), nodes=(Node("cp-1", "10.89.71.11"),)
-    )
+    moved = replace(LAB, network=Network("celeryops-lab", "10.89.71.0/24"), nodes=(Node("cp-1", "10.89.71.11"),))
     steps = names(plan_present(moved, running(containers={}, volumes={}), recreate=False))
     assert steps[:2] == ["remove network celeryops-lab", "create network celeryops-lab"]
 

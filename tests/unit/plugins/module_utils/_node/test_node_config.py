@@ -101,9 +101,7 @@ def test_a_kernel_setting_that_cannot_be_set_says_what_was_found() -> None:
 def test_a_module_built_into_the_kernel_needs_no_loading() -> None:
     built_in = Path("/proc/filesystems").read_text().split()[-1]
     assert outcome(check=True, kernel_modules=[built_in]).actions == []
-    assert outcome(check=True, kernel_modules=["no_such_module"]).actions == [
-        "load kernel module no_such_module"
-    ]
+    assert outcome(check=True, kernel_modules=["no_such_module"]).actions == ["load kernel module no_such_module"]
 
 
 @pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="needs Debian")

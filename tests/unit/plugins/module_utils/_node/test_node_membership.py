@@ -47,9 +47,7 @@ HALF = Member(traces=True, kubelet_conf=True, etcd_data=True)
             id="killed after the last phase",
         ),
         pytest.param(
-            Member(
-                traces=True, kubelet_conf=True, etcd_data=True, api_ready=True, complete=True, finished=True
-            ),
+            Member(traces=True, kubelet_conf=True, etcd_data=True, api_ready=True, complete=True, finished=True),
             [NOTHING],
             id="finished",
         ),
