@@ -75,7 +75,8 @@ def converge(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, che
         key = f"{change.kind} {change.name}"
         outcome.before[key] = "absent" if change.action == "created" else f"other {change.action}"
         outcome.after[key] = ", ".join((change.action, *change.detail))
-    _restarts(cluster, desired, outcome, answer.get("settings") or {}, check=check, timeout=timeout)
+    if not fresh:
+        _restarts(cluster, desired, outcome, check=check, timeout=timeout)
 
 
 def _roles(cluster: PatroniCluster, desired: Desired, check: bool) -> list[plan.Role]:
@@ -109,48 +110,40 @@ def _configuration(cluster: PatroniCluster, desired: Desired, outcome: Outcome, 
     outcome.after["configuration"] = wanted
 
 
-def _differing(wanted: Mapping[str, Any], running: Mapping[str, str]) -> tuple[str, ...]:
-    words = {True: "on", False: "off"}
-    return tuple(
-        name
-        for name, value in wanted.items()
-        if name in running and running[name] != (words[value] if isinstance(value, bool) else str(value))
-    )
+def _lagging(cluster: PatroniCluster, wanted: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The pods whose PostgreSQL runs with other shared parameters, and the values it runs with."""
+    found = {}
+    for member in cluster.members():
+        if member.ready:
+            running = json.loads(cluster.sql(member.pod, plan.SETTINGS))
+            if values := patroni.other_values(wanted, running):
+                found[member.pod] = values
+    return found
 
 
-def _restarts(
-    cluster: PatroniCluster,
-    desired: Desired,
-    outcome: Outcome,
-    running: Mapping[str, str],
-    *,
-    check: bool,
-    timeout: float,
-) -> None:
+def _restarts(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, check: bool, timeout: float) -> None:
     """Restarts the members that run with other shared parameters than the configuration names."""
-    differing = _differing(desired.parameters, running)
-    if not differing:
+    lagging = _lagging(cluster, desired.parameters)
+    if not lagging:
         return
-    pods: list[str] = []
+    pods = list(lagging) if check else []
     deadline = time.monotonic() + timeout
-    while not check and differing:
+    while not check and lagging:
         leader = cluster.wait_for_leader(timeout)
-        waiting = patroni.restart_order(cluster.members(), leader)
-        for pod in waiting:
+        waiting = {member.pod for member in cluster.members() if member.pending_restart}
+        for pod in patroni.restart_now(desired.parameters, lagging, waiting, leader):
             cluster.restart(pod)
             pods.append(pod)
         outcome.leader = cluster.wait_for_leader(timeout)
-        settings = json.loads(cluster.sql(outcome.leader, plan.OBSERVE)).get("settings") or {}
-        differing = _differing(desired.parameters, settings)
-        if differing and time.monotonic() > deadline:
+        lagging = _lagging(cluster, desired.parameters)
+        if lagging and time.monotonic() > deadline:
+            pod, values = next(iter(lagging.items()))
             raise CeleryOpsError(
-                f"PostgreSQL still runs with other values of {', '.join(differing)}",
-                expected=", ".join(f"{name}={desired.parameters[name]}" for name in differing),
-                found=", ".join(f"{name}={settings[name]}" for name in differing),
+                f"PostgreSQL in pod '{pod}' still runs with other values of shared parameters",
+                expected=", ".join(f"{name}={desired.parameters[name]}" for name in values),
+                found=", ".join(f"{name}={value}" for name, value in values.items()),
                 remedy="Patroni refuses values below its minimum and keeps the old ones: see its log.",
             )
-        if differing:
+        if lagging:
             time.sleep(_POLL_SECONDS)
-    outcome.changes.append(
-        {"kind": "restart", "name": cluster.name, "action": "restarted", "detail": pods or list(differing)}
-    )
+    outcome.changes.append({"kind": "restart", "name": cluster.name, "action": "restarted", "detail": pods})

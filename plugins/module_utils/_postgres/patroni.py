@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Member", "differences", "leader", "member", "merged", "restart_order"]
+__all__ = ["Member", "differences", "leader", "member", "merged", "other_values", "restart_now"]
 
 # Patroni's names of before version 4.
 _ROLES = {"master": "primary"}
@@ -58,10 +58,28 @@ def member(pod: Mapping[str, Any]) -> Member:
     )
 
 
-def restart_order(members: Iterable[Member], lock_holder: str | None) -> tuple[str, ...]:
-    """The pods whose PostgreSQL waits for a restart, the primary last: its replicas are up again then."""
-    waiting = [m.pod for m in members if m.pending_restart]
-    return tuple(sorted(waiting, key=lambda pod: (pod == lock_holder, pod)))
+def other_values(wanted: Mapping[str, Any], running: Mapping[str, str]) -> dict[str, str]:
+    """The running values, as PostgreSQL writes them, of parameters for which others are wanted."""
+    words = {True: "on", False: "off"}
+    texts = {name: words[value] if isinstance(value, bool) else str(value) for name, value in wanted.items()}
+    return {name: running[name] for name, text in texts.items() if name in running and running[name] != text}
+
+
+def restart_now(
+    wanted: Mapping[str, Any], lagging: Mapping[str, Mapping[str, str]], waiting: Collection[str], primary: str
+) -> tuple[str, ...]:
+    """The pods to restart next, of those that lag behind the wanted parameters and wait for a restart.
+
+    A replica must not have less of something than its primary: what is lowered takes the primary first, and only
+    its restart lets the replicas follow; what is raised takes the primary last.
+    """
+    ready = sorted(pod for pod in lagging if pod in waiting)
+    if primary not in lagging:
+        return tuple(ready)
+    lowered = any(value.isdigit() and int(value) > int(wanted[name]) for name, value in lagging[primary].items())
+    if lowered or len(lagging) == 1:
+        return (primary,) if primary in ready else ()
+    return tuple(pod for pod in ready if pod != primary)
 
 
 def merged(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._postgres impor
 
 __all__ = [
     "OBSERVE",
+    "SETTINGS",
     "Change",
     "Database",
     "Role",
@@ -33,13 +34,16 @@ _LOOKUP_BODY = """
     AND (r.rolvaliduntil IS NULL OR r.rolvaliduntil > pg_catalog.now())
 """
 
+# One JSON value: what Patroni keeps equal on all members, and what takes a restart.
+SETTINGS = """
+SELECT json_object_agg(name, setting) FROM pg_settings WHERE name IN ('max_connections',
+  'max_locks_per_transaction', 'max_prepared_transactions', 'max_replication_slots', 'max_wal_senders',
+  'max_worker_processes', 'track_commit_timestamp', 'wal_level', 'wal_log_hints');
+"""
+
 # One row, one JSON value. Runs in the database postgres as a superuser.
 OBSERVE = """
 SELECT json_build_object(
-  -- what Patroni keeps equal on all members, and what takes a restart
-  'settings', (SELECT json_object_agg(name, setting) FROM pg_settings WHERE name IN ('max_connections',
-      'max_locks_per_transaction', 'max_prepared_transactions', 'max_replication_slots', 'max_wal_senders',
-      'max_worker_processes', 'track_commit_timestamp', 'wal_level', 'wal_log_hints')),
   'roles', (SELECT json_agg(json_build_object('name', rolname, 'login', rolcanlogin, 'superuser', rolsuper,
       'replication', rolreplication, 'createrole', rolcreaterole, 'createdb', rolcreatedb,
       'bypassrls', rolbypassrls, 'secret', rolpassword)) FROM pg_authid WHERE rolname !~ '^pg_'),

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.patroni import (
     Member,
     differences,
     leader,
     member,
     merged,
-    restart_order,
+    other_values,
+    restart_now,
 )
 
 
@@ -49,9 +52,29 @@ def test_the_word_of_older_patronis() -> None:
     assert member(pod("db-0", role="master")).role == "primary"
 
 
-def test_the_primary_is_restarted_last() -> None:
-    pods = [member(pod(f"db-{i}", pending_restart=i != 3)) for i in range(4)]
-    assert restart_order(pods, "db-0") == ("db-1", "db-2", "db-0")
+def test_values_that_differ_from_the_wanted_ones() -> None:
+    wanted = {"max_connections": 60, "wal_log_hints": True, "wal_level": "replica", "not_shared": 1}
+    running = {"max_connections": "61", "wal_log_hints": "on", "wal_level": "logical", "max_wal_senders": "10"}
+    assert other_values(wanted, running) == {"max_connections": "61", "wal_level": "logical"}
+
+
+@pytest.mark.parametrize(
+    ("lagging", "waiting", "now"),
+    [
+        # lowered: the primary first, and alone
+        ({"db-0": "61", "db-1": "61"}, ("db-0", "db-1"), ("db-0",)),
+        ({"db-0": "61", "db-1": "61"}, ("db-1",), ()),
+        ({"db-1": "61", "db-2": "61"}, ("db-1", "db-2"), ("db-1", "db-2")),
+        ({"db-1": "61", "db-2": "61"}, ("db-2",), ("db-2",)),
+        # raised: the replicas first
+        ({"db-0": "59", "db-1": "59", "db-2": "59"}, ("db-0", "db-1"), ("db-1",)),
+        ({"db-0": "59"}, ("db-0",), ("db-0",)),
+        ({"db-0": "59"}, (), ()),
+    ],
+)
+def test_who_is_restarted_next(lagging: dict[str, str], waiting: tuple[str, ...], now: tuple[str, ...]) -> None:
+    values = {pod: {"max_connections": value} for pod, value in lagging.items()}
+    assert restart_now({"max_connections": 60}, values, waiting, "db-0") == now
 
 
 def test_merging_is_deep_and_null_removes() -> None:
