@@ -128,17 +128,9 @@ pods:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import Expectation, evaluate
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import (
-    Call,
-    Visit,
-    observe,
-    pod_rows,
-)
-from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.validate import validate
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import connect
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._module import run_module
 
 ARGS = {
     "namespace": {"type": "str", "required": True},
@@ -155,58 +147,15 @@ ARGS = {
 }
 
 
-def validate(params: dict, check_mode: bool) -> dict:
-    api = connect(params)
-
-    def execute(call: Call) -> tuple[int, str, str]:
-        done = exec_in_pod(
-            api,
-            call.namespace,
-            call.pod,
-            call.command,
-            container=call.container,
-            stdin=call.stdin,
-            timeout=call.timeout,
-        )
-        return done.rc, done.stdout, done.stderr
-
-    expected = Expectation(
-        namespace=params["namespace"],
-        worker=params["worker"],
-        beat=params["beat"],
-        queues=tuple(params["queues"]),
-        max_ratio=params["max_ratio"],
-        lag=params["beat_lag"],
-    )
-    visit = Visit(
-        app=params["app"],
-        task=params["task"],
-        python=params["python"],
-        send=not check_mode,
-        task_timeout=params["task_timeout"],
-        beat_timeout=0.0 if check_mode else params["beat_timeout"],
-    )
-    seen = observe(api, execute, expected, visit)
-    checks = [check.as_dict() for check in evaluate(expected, seen)]
-    return {
-        "changed": False,
-        "passed": not any(check["passed"] is False for check in checks),
-        "checks": checks,
-        "pods": pod_rows(seen),
-    }
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec={**KUBE_ARGS, **ARGS}, supports_check_mode=True)
-    try:
-        result = validate(module.params, module.check_mode)
-    except CeleryOpsError as exc:
-        module.fail_json(msg=str(exc), passed=False, checks=[], pods=[])
-    failed = [check for check in result["checks"] if check["passed"] is False]
-    if failed and not module.check_mode:
-        told = "; ".join(f"{check['name']}: {check['evidence']} ({check['remedy']})" for check in failed)
-        module.fail_json(msg=f"{len(failed)} of {len(result['checks'])} checks failed. {told}", **result)
-    module.exit_json(**result)
+    run_module(
+        module,
+        lambda result: validate(module.params, result, check_mode=module.check_mode),
+        passed=False,
+        checks=[],
+        pods=[],
+    )
 
 
 if __name__ == "__main__":

@@ -297,5 +297,8 @@ CHECKS: tuple[Callable[[Expectation, Observation], Check], ...] = (
 
 
 def evaluate(expected: Expectation, seen: Observation) -> list[Check]:
-    """Every check, in the order of the report."""
-    return [check(expected, seen) for check in CHECKS]
+    """Every check, in the order of the report. Where check mode finds nothing yet, nothing has failed."""
+    checks = [check(expected, seen) for check in CHECKS]
+    if seen.read_only and seen.worker is None and seen.beat is None:
+        return [Check(check.name, None, "check mode: nothing is deployed yet") for check in checks]
+    return checks

@@ -52,7 +52,11 @@ def render(
     """Checks with their evidence, where things run, what to try next."""
     passed = sum(check["passed"] is True for check in checks)
     tone = "bad" if any(check["passed"] is False for check in checks) else "good"
-    lines = [Line(f"{title}: {passed} of {len(checks)} checks passed", tone), Line("")]
+    waiting = sum(check["passed"] is None for check in checks)
+    lines = [
+        Line(f"{title}: {passed} of {len(checks)} checks passed" + (f", {waiting} open" if waiting else ""), tone),
+        Line(""),
+    ]
     column = max((len(check["name"]) for check in checks), default=0)
     for check in checks:
         tone = {True: "good", False: "bad", None: "open"}[check["passed"]]

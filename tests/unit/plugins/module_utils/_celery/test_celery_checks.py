@@ -137,6 +137,11 @@ def test_nothing_there_fails_with_a_remedy() -> None:
     assert all(check.as_dict()["remedy"] for check in checks)
 
 
+def test_nothing_there_yet_has_not_failed_in_check_mode() -> None:
+    checks = evaluate(EXPECTED, Observation(worker=None, beat=None, read_only=True))
+    assert {check.passed for check in checks} == {None}
+
+
 def test_workers_scaled_to_zero_fail(healthy: Observation) -> None:
     none = deployment("celery-worker", 0, "RollingUpdate")
     assert judge(replace(healthy, worker=none), "workers running").passed is False

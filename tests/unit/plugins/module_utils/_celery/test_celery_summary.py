@@ -17,7 +17,7 @@ COMMANDS = [{"what": "watch", "command": "kubectl " + "x" * 100}]
 def test_report() -> None:
     lines = render("shop", CHECKS, PODS, COMMANDS, 80)
     assert [line.text for line in lines] == [
-        "shop: 1 of 3 checks passed",
+        "shop: 1 of 3 checks passed, 1 open",
         "",
         "  passed  workers running  3 of 3 ready",
         "  FAILED  probes           word word word word word word word word word word",
