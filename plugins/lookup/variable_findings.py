@@ -83,9 +83,10 @@ class LookupModule(LookupBase):
             if text in seen:
                 continue
             seen.append(text)
+            templar = self._templar.copy_with_new_env(available_variables={**hostvars.raw_get(host), "hostvars": hostvars})
             try:
-                value = hostvars[host][name]
-            except (AnsibleError, KeyError):
+                value = templar.template(text)
+            except AnsibleError:
                 # A value out of facts that are not there yet; its role will see it.
                 continue
             for message in _errors(name, specification, value):
