@@ -101,7 +101,23 @@ def _errors(name: str, specification: dict[str, Any], value: Any) -> list[str]:
         return list(ArgumentSpecValidator({name: _bare(specification)}).validate({name: value}).error_messages)
     except (TypeError, AttributeError):
         # The validator goes on into the parts of a value that it has just found to have none.
-        return [f"a part of {name} is of another type than declared"]
+        return [f"{path} must be a mapping" for path in _flat(name, specification, value)]
+
+
+def _flat(path: str, specification: dict[str, Any], value: Any) -> list[str]:
+    """The places where the specification has parts and the value has none."""
+    values = {path: value}
+    if specification.get("type") == "list" and isinstance(value, list):
+        values = {f"{path}[{number}]": element for number, element in enumerate(value)}
+    found = []
+    for place, part in values.items():
+        if not isinstance(part, dict):
+            found.append(place)
+            continue
+        for name, option in (specification.get("options") or {}).items():
+            if part.get(name) is not None and ("options" in option or option.get("type") == "dict"):
+                found += _flat(f"{place}.{name}", option, part[name])
+    return found
 
 
 def _bare(specification: dict[str, Any]) -> dict[str, Any]:

@@ -69,14 +69,24 @@ def _parse(quantity: Any) -> tuple[float, str]:
 
 def pods_from(workload: Mapping[str, Any]) -> Pods:
     """{name, replicas, surge, resources: {requests: {cpu, memory}}} as Pods. Raises CeleryOpsError."""
-    requests = (workload.get("resources") or {}).get("requests") or {}
+    requests = _part(_part(workload, "resources"), "requests")
+    replicas = str(workload["replicas"])
+    if not replicas.isdecimal():
+        raise CeleryOpsError("replicas is no number", expected="a number", found=replicas, remedy="Correct it.")
     return Pods(
         name=str(workload["name"]),
-        count=int(workload["replicas"]),
+        count=int(replicas),
         surge=int(workload.get("surge") or 0),
         cpu=cpu(requests.get("cpu", 0)),
         memory=memory(requests.get("memory", 0)),
     )
+
+
+def _part(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = whole.get(name) or {}
+    if not isinstance(part, Mapping):
+        raise CeleryOpsError(f"{name} is no mapping", expected="a mapping", found=str(part), remedy="Correct it.")
+    return part
 
 
 def room(nodes: Iterable[Node], workloads: Iterable[Pods]) -> list[Finding]:

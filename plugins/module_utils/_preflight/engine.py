@@ -55,10 +55,10 @@ def _room(machine: Machine, options: Mapping[str, Any]) -> list[Finding]:
     for workload in options["workloads"]:
         try:
             pods.append(capacity.pods_from(workload))
-        except (CeleryOpsError, ValueError, TypeError, AttributeError) as error:
-            expected = "replicas as a number, and requests as quantities"
-            name = f"workload {workload['name']}: {error}"
-            found.append(Finding("capacity", expected, name, "Correct its replicas or its resources."))
+        except CeleryOpsError as error:
+            expected = f"replicas of {workload['name']} as a number, and its requests as quantities"
+            said = f"{error.message}: {error.found}"
+            found.append(Finding("capacity", expected, said, "Correct its replicas or its resources."))
     if options["existing"]:
         try:
             api = connect(options)

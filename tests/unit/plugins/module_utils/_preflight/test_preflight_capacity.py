@@ -62,6 +62,21 @@ def test_a_workload_from_its_variables() -> None:
     assert pods_from({"name": "x", "replicas": 1, "resources": {}}) == Pods("x", 1, 0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("workload", "message"),
+    [
+        ({"replicas": "many", "resources": {}}, "replicas is no number"),
+        ({"replicas": None, "resources": {}}, "replicas is no number"),
+        ({"replicas": 1, "resources": "lots"}, "resources is no mapping"),
+        ({"replicas": 1, "resources": {"requests": 3}}, "requests is no mapping"),
+        ({"replicas": 1, "resources": {"requests": {"cpu": "lots"}}}, "'lots' is no quantity"),
+    ],
+)
+def test_a_workload_that_is_none(workload: dict[str, Any], message: str) -> None:
+    with pytest.raises(CeleryOpsError, match=message):
+        pods_from({"name": "x", **workload})
+
+
 def test_the_platform_fits_on_three_nodes() -> None:
     assert room(THREE, PLATFORM) == []
 
