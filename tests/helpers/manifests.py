@@ -9,7 +9,10 @@ from typing import Any
 
 import yaml
 
-__all__ = ["deployment", "every_kind"]
+__all__ = ["SMALL", "deployment", "every_kind"]
+
+# What a shell needs that waits.
+SMALL = {"limits": {"cpu": "20m", "memory": "32Mi"}, "requests": {"cpu": "10m", "memory": "32Mi"}}
 
 _OBJECTS = """
 apiVersion: v1

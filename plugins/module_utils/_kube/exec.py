@@ -46,7 +46,8 @@ def exec_in_pod(
     """Runs `command` (no shell) and returns when it has ended; its input ends after `stdin`.
 
     A command that does not end within `timeout` seconds raises KubeError; it may go on in the pod. Secrets
-    belong into `stdin`: the command line stands in the API server's audit log.
+    belong into `stdin`: the command line stands in the API server's audit log. The end of a command that leaves more
+    than 64 KiB of its input unread may never be told: the container runtime goes on writing.
     """
     query: list[tuple[str, Any]] = [("command", part) for part in command]
     query += [("stdout", "true"), ("stderr", "true")]
@@ -62,10 +63,10 @@ def exec_in_pod(
         output: dict[int, bytearray] = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
         try:
             if stdin is not None:
-                # A command may end before it has read its input; what it answered is still to be collected,
+                # The server closes its side when the command has ended; what it answered is still to be collected,
                 # and where there is no answer the missing status says so below.
                 with contextlib.suppress(Unreachable):
-                    _feed(channels, stdin.encode(), output)
+                    _feed(channels, stdin.encode(), output, deadline)
             _collect(channels, output, deadline)
         except Unreachable as error:
             raise _lost(what, str(error)) from error
@@ -82,18 +83,20 @@ def exec_in_pod(
     return ExecResult(_exit_code(what, json.loads(text[_STATUS])), text[_STDOUT], text[_STDERR])
 
 
-def _feed(channels: Channels, data: bytes, output: dict[int, bytearray]) -> None:
-    for start in range(0, len(data), _CHUNK):
-        # Reading in between keeps a command that answers while it still reads from blocking both sides.
-        while channels.readable(0):
-            if not _take(channels, output):
-                return
-        channels.send(_STDIN, data[start : start + _CHUNK])
-    channels.send(_CLOSE, bytes([_STDIN]))
+def _feed(channels: Channels, data: bytes, output: dict[int, bytearray], deadline: float) -> None:
+    """Sends the input while taking what comes: a command may answer, or end, before it has read all of it."""
+    frames = [channels.framed(_STDIN, data[start : start + _CHUNK]) for start in range(0, len(data), _CHUNK)]
+    left = b"".join([*frames, channels.framed(_CLOSE, bytes([_STDIN]))])
+    while left and not output[_STATUS] and time.monotonic() < deadline:
+        readable, writable = channels.ready(deadline - time.monotonic())
+        if readable and not _take(channels, output):
+            return
+        if writable:
+            left = left[channels.push(left) :]
 
 
 def _collect(channels: Channels, output: dict[int, bytearray], deadline: float) -> None:
-    while channels.readable(deadline - time.monotonic()):
+    while not output[_STATUS] and channels.readable(deadline - time.monotonic()):
         if not _take(channels, output):
             return
 

@@ -215,6 +215,12 @@ class Channels:
     ) -> None:
         self.close()
 
+    @staticmethod
+    def framed(channel: int, data: bytes) -> bytes:
+        """A message as it goes over the wire, for `push`."""
+        frame = websocket.ABNF.create_frame(bytes([channel]) + data, websocket.ABNF.OPCODE_BINARY)
+        return bytes(frame.format())
+
     def fileno(self) -> int:
         return int(self._stream.sock.fileno()) if self._stream.sock else -1
 
@@ -223,6 +229,28 @@ class Channels:
             self._stream.send_binary(bytes([channel]) + data)
         except (websocket.WebSocketException, OSError) as error:
             raise Unreachable(str(error), sent=True) from error
+
+    def push(self, data: bytes) -> int:
+        """Writes as much of a framed message as goes without waiting; how much that was."""
+        sock = self._stream.sock
+        timeout = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            return int(sock.send(data))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+        except OSError as error:
+            raise Unreachable(str(error), sent=True) from error
+        finally:
+            sock.settimeout(timeout)
+
+    def ready(self, timeout: float) -> tuple[bool, bool]:
+        """Whether a message has begun to arrive, and whether something can be written, within `timeout` seconds."""
+        if self.readable(0):
+            return True, False
+        sock = self._stream.sock
+        found = select.select([sock], [sock], [], max(0.0, timeout))
+        return bool(found[0]), bool(found[1])
 
     def readable(self, timeout: float) -> bool:
         """Whether a message has begun to arrive within `timeout` seconds."""
