@@ -247,7 +247,7 @@ def _explained(item: Item, error: KubeError) -> KubeError:
     remedy = error.remedy
     if "immutable" in said or "may not change once set" in said or ("are forbidden" in said and "updates to" in said):
         remedy = f"delete {item.key} so that it is made anew, or give the new one another name"
-    elif error.status in (400, 422):
+    elif error.status in (400, 422) or error.is_permanent:
         remedy = "correct the definition where the message points"
     return KubeError(
         str(error.message),

@@ -99,7 +99,7 @@ class Api:
                 answer = self._session.request(method, path, query, payload, headers)
             except Unreachable as error:
                 problem = self._silence(what, error)
-                again = may_repeat or not error.sent
+                again = (may_repeat or not error.sent) and not error.final
             else:
                 if answer.status < 300:
                     return answer.body
@@ -108,7 +108,8 @@ class Api:
                     renewed = True
                     self._session.renew()
                     continue
-                again = answer.status in _NOT_ACTED or (may_repeat and answer.status >= 500)
+                failed = may_repeat and answer.status >= 500 and not problem.is_permanent
+                again = answer.status in _NOT_ACTED or failed
                 wait = answer.retry_after or pause
             # Several clients that lost the same server should not all come back at the same moment.
             wait *= 0.75 + random.random() / 2  # noqa: S311 - spreads load, hides nothing

@@ -51,6 +51,11 @@ class KubeError(CeleryOpsError):
         return self.status == 409
 
     @property
+    def is_permanent(self) -> bool:
+        """Whether the same request would be refused again: the server answers an unknown field with status 500."""
+        return self.server_message.startswith("failed to create typed patch object")
+
+    @property
     def causes(self) -> list[dict[str, str]]:
         """What the server names as causes: mappings with `reason`, `message` and `field`."""
         return list((self.body.get("details") or {}).get("causes") or [])

@@ -40,10 +40,12 @@ Query = Mapping[str, Any] | Sequence[tuple[str, Any]] | None
 
 
 class Unreachable(Exception):
-    """No answer came. `sent` tells whether the server may have received the request."""
+    """No answer came. `sent` tells whether the server may have received the request; `final`, that asking again
+    will not help (a certificate that is not trusted)."""
 
-    def __init__(self, text: str, *, sent: bool) -> None:
+    def __init__(self, text: str, *, sent: bool, final: bool = False) -> None:
         self.sent = sent
+        self.final = final
         super().__init__(text)
 
 
@@ -134,7 +136,8 @@ class Session:
                 urllib3.exceptions.ConnectTimeoutError,
                 urllib3.exceptions.ProxyError,
             )
-            raise Unreachable(str(error), sent=not isinstance(error, never_sent)) from error
+            untrusted = isinstance(error.__context__, ssl.SSLCertVerificationError)
+            raise Unreachable(str(error), sent=not isinstance(error, never_sent), final=untrusted) from error
         after = response.headers.get("Retry-After", "")
         return Answer(response.status, response.data, float(after) if after.isdigit() else None)
 
