@@ -21,7 +21,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.portforwa
 pytestmark = pytest.mark.cluster
 
 NAMESPACE = os.environ.get("PLATFORM_NAMESPACE", "jewelry-shop")
-QUEUES = yaml.safe_load((ROOT / "roles/celery_worker/defaults/main.yml").read_text())["celery_worker_queues"]
+QUEUES = yaml.safe_load((ROOT / "roles/celery_app/defaults/main/schedule.yml").read_text())["celery_app_queues"]
 ARGS = {"namespace": NAMESPACE, "app": "config", "queues": QUEUES}
 DEADLINE = 300
 # Process 1 of the container is an init that stays; what it started is Celery's main process.
