@@ -30,6 +30,8 @@ options:
     description:
       - The objects. Empty documents are ignored, and a C(List) stands for its items.
       - C(stringData) of a Secret is encoded into C(data).
+      - High verbosity shows options. Values that nobody should see are better made by
+        M(celeryops.platform.generated_secret), or the task is given C(no_log).
     type: list
     elements: raw
   src:

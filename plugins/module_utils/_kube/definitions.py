@@ -78,13 +78,30 @@ def _problem_of(document: Any) -> str | None:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if isinstance(name, str) and name and not missing:
-        return None
+        return _problem_with_data(document)
     if isinstance(metadata, Mapping) and metadata.get("generateName"):
         return f"{document.get('kind')} uses generateName, which would make another object on every run"
     if name is not None and not isinstance(name, str):
         return f"{document.get('kind')}: metadata.name must be a string, found {name!r}"
     missing += [] if name else ["metadata.name"]
     return f"{document.get('kind') or 'object'} {name or ''}".strip() + f" lacks {', '.join(missing)}"
+
+
+def _problem_with_data(document: Mapping[str, Any]) -> str | None:
+    """Numbers and booleans want quotes. The server would say so too, and repeat the value of a Secret in saying it."""
+    if document["kind"] not in ("ConfigMap", "Secret"):
+        return None
+    for field in ("data", "stringData", "binaryData"):
+        values = document.get(field) or {}
+        if not isinstance(values, Mapping):
+            return f"{document['kind']} {document['metadata']['name']}: {field} must be a mapping"
+        for key, value in values.items():
+            if value is not None and not isinstance(value, str):
+                found = type(value).__name__
+                return (
+                    f"{document['kind']} {document['metadata']['name']}: {field}.{key} must be a string, found {found}"
+                )
+    return None
 
 
 def _duplicates(objects: list[Json]) -> list[str]:

@@ -68,6 +68,15 @@ def test_all_mistakes_are_named() -> None:
         assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["data", "stringData"])
+def test_values_that_want_quotes_are_named_without_showing_them(field: str) -> None:
+    with pytest.raises(CeleryOpsError) as caught:
+        parse_definitions([obj("Secret", **{field: {"port": 31337}}), obj("ConfigMap", **{field: "text"})], {}, None)
+    assert f"Secret x: {field}.port must be a string, found int" in str(caught.value)
+    assert f"ConfigMap x: {field} must be a mapping" in str(caught.value)
+    assert "31337" not in str(caught.value)
+
+
 # Order
 
 
