@@ -1,7 +1,10 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One object of each kind that roles use, in the spelling people use: quantities to normalise, defaults left out."""
+"""Objects to apply, and ways to apply them.
+
+There is one of each kind that roles use, in the spelling people use: quantities to normalise, defaults left out.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from typing import Any
 
 import yaml
 
-__all__ = ["SMALL", "deployment", "every_kind"]
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, Json, ObjectRef
+
+__all__ = ["SMALL", "actions", "apply", "config_map", "deployment", "every_kind", "limit_range", "live"]
 
 # What a shell needs that waits.
 SMALL = {"limits": {"cpu": "20m", "memory": "32Mi"}, "requests": {"cpu": "10m", "memory": "32Mi"}}
@@ -193,3 +198,32 @@ def every_kind(namespace: str) -> list[dict[str, Any]]:
         for subject in obj.get("subjects") or []:
             subject["namespace"] = namespace
     return found[::-1]
+
+
+def limit_range(namespace: str) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "limits", "namespace": namespace},
+        "spec": {"limits": [{"type": "Container", "maxLimitRequestRatio": {"cpu": 2, "memory": 2}}]},
+    }
+
+
+def config_map(namespace: str, name: str = "app-config", **data: str) -> Json:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+def live(api: Api, obj: Json) -> Json:
+    found = api.get(ObjectRef.of(obj))
+    assert found is not None
+    return found
+
+
+def actions(result: Json) -> dict[str, str]:
+    assert not result.get("failed"), result["msg"]
+    return {f"{entry['kind']} {entry['name']}": entry["action"] for entry in result["objects"]}
+
+
+def apply(run: Any, *objects: Json, check: bool = False, **options: Any) -> Json:
+    result: Json = run("manifests", {"definitions": list(objects), "wait": False, **options}, check=check, diff=True)
+    return result
