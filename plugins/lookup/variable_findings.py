@@ -83,7 +83,8 @@ class LookupModule(LookupBase):
             if text in seen:
                 continue
             seen.append(text)
-            templar = self._templar.copy_with_new_env(available_variables={**hostvars.raw_get(host), "hostvars": hostvars})
+            variables = {**hostvars.raw_get(host), "hostvars": hostvars}
+            templar = self._templar.copy_with_new_env(available_variables=variables)
             try:
                 value = templar.template(text)
             except AnsibleError:
