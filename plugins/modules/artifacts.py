@@ -190,7 +190,7 @@ artifacts:
     path:
       description: Folder of the binaries, or the image's archive.
       type: path
-      sample: /root/.cache/celeryops/artifacts/etcd/0f7a1c5a/image.tar
+      sample: /home/ops/.cache/celeryops/artifacts/etcd/0f7a1c5a/image.tar
     reference:
       description: Reference of an image, empty for binaries.
       type: str
@@ -198,7 +198,7 @@ artifacts:
     binaries:
       description: The commands that Go compiled, by name with their path. Empty for images.
       type: dict
-      sample: {etcd: /root/.cache/celeryops/artifacts/etcd-server/0f7a1c5a/etcd}
+      sample: {etcd: /home/ops/.cache/celeryops/artifacts/etcd-server/0f7a1c5a/etcd}
     action:
       description: V(built) or V(cached); V(missing) when it is not there and nothing wanted needs it. With
         O(state=absent) V(removed) or V(absent).

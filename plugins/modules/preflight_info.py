@@ -186,7 +186,7 @@ findings:
   elements: dict
   sample:
     - check: disk
-      expected: 20.0 GiB free at /root/.cache/celeryops for building
+      expected: 20.0 GiB free at /home/ops/.cache/celeryops for building
       found: 3.1 GiB
       remedy: Make room there, or move it.
 """
