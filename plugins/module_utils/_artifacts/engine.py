@@ -196,6 +196,7 @@ class _Run:
             try:
                 while self._pending or self._running:
                     self._start(pool)
+                    # Nothing tells of the lines that builds print meanwhile: they are looked for.
                     time.sleep(0.1)
                     self._collect()
                     self._progress()

@@ -64,6 +64,7 @@ class Store:
                     break
                 except BlockingIOError:
                     waiting(time.monotonic() - start)
+                    # flock() that blocks could not say that it waits, nor for how long.
                     time.sleep(0.5)
             _clear(scratch)
             scratch.mkdir(exist_ok=True)

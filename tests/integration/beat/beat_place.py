@@ -8,18 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from helpers.modules import ROOT
+from helpers.servers import DEADLINE
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
 
@@ -27,30 +25,6 @@ PROJECT = ROOT / "apps/jewelry_shop"
 POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 USER = "jewelry_app"
 PASSWORD = "p@ss/word:#1"  # noqa: S105 - of servers that live as long as the tests; its characters need quoting
-DEADLINE = 60
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_until(ready: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not ready():
-        if time.monotonic() > end:
-            pytest.fail(f"{what}: not within {DEADLINE} s")
-        time.sleep(0.05)
-
-
-def answers(port: int) -> Callable[[], bool]:
-    def ready() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    return ready
 
 
 def as_postgres(folder: Path) -> dict[str, Any]:

@@ -16,12 +16,10 @@ from beat_place import (
     POSTGRESQL,
     USER,
     Place,
-    answers,
     as_postgres,
-    free_port,
     process,
-    wait_until,
 )
+from helpers.servers import answers, free_port, wait_until
 
 
 @pytest.fixture(scope="session")

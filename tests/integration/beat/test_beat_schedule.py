@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import redis
 import yaml
-from beat_place import PASSWORD, PROJECT, Place, process, wait_until
+from beat_place import PASSWORD, PROJECT, Place, process
 from helpers.modules import ROOT
+from helpers.servers import wait_until
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.entries import ScheduleError, read
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.shipment import AppError

@@ -9,33 +9,16 @@ import contextlib
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from helpers.servers import DEADLINE, free_port, wait_until
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parents[2] / "roles/celery_pod/files"
 PASSWORD = "p@ss/word:#1"  # noqa: S105 - of servers that live as long as the tests; its characters need quoting
 QUOTED = "p%40ss%2Fword%3A%231"
-DEADLINE = 60
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_until(ready: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not ready():
-        if time.monotonic() > end:
-            pytest.fail(f"{what}: not within {DEADLINE} s")
-        time.sleep(0.05)
 
 
 class Redis:

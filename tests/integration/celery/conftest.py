@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from celery_running import DEADLINE, FILES, HERE, Redis, Running, free_port, wait_until
+from celery_running import FILES, HERE, Redis, Running
+from helpers.servers import DEADLINE, free_port, wait_until
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery_running import Redis, Running, wait_until
+from celery_running import Redis, Running
+from helpers.servers import wait_until
 
 Start = Callable[..., Running]
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery_running import DEADLINE, FILES, PASSWORD, Redis, free_port, wait_until
+from celery_running import FILES, PASSWORD, Redis
+from helpers.servers import DEADLINE, free_port, wait_until
 
 POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 Done = subprocess.CompletedProcess
