@@ -20,6 +20,7 @@ OWN = "ansible_collections.celeryops.platform"
 ADAPTERS = {
     "_kube/session.py": {"ansible", "kubernetes", "requests", "urllib3", "websocket"},
     "_kube/yamlio.py": {"yaml"},
+    "_kubeconfig/store.py": {"yaml"},
     "_redis/server.py": {"redis"},
 }
 # Programs that are sent into the application's pods and run there, beside the application's own libraries.
