@@ -35,7 +35,20 @@ options:
     type: list
     elements: raw
   src:
-    description: YAML files with objects, on the machine the module runs on. May stand beside O(definitions).
+    description:
+      - YAML files with objects. May stand beside the others.
+      - On a local connection, as usual for this module, they are looked for on the controller, in C(files) of the role
+        or beside the playbook, and may be encrypted with Ansible Vault; on any other connection they are files of the
+        machine that the module runs on.
+    type: list
+    elements: path
+  template:
+    description:
+      - Jinja templates of YAML documents, or folders of such (files that end in C(.yml), C(.yaml), C(.yml.j2) or
+        C(.yaml.j2), in the order of their names). May stand beside the others.
+      - They are rendered on the controller, where they are looked for as M(ansible.builtin.template) does it, in
+        C(templates) of the role or beside the playbook. C(trim_blocks) is on, and the first line of a template may
+        say otherwise, as in C(#jinja2:lstrip_blocks:True).
     type: list
     elements: path
   namespace:
@@ -108,7 +121,7 @@ EXAMPLES = r"""
 
 - name: Apply what a template renders, and wait until it runs
   celeryops.platform.manifests:
-    definitions: "{{ lookup('ansible.builtin.template', 'worker.yml.j2') | from_yaml_all | list }}"
+    template: [worker.yml.j2]
     namespace: jewelry-shop
     wait_timeout: 600
 
@@ -169,6 +182,14 @@ objects:
       generation: null
       drift: [{manager: kubectl-edit, field: .data.SENTRY_DSN}]
       diff: [{path: data.SENTRY_DSN, before: changeme, after: ""}]
+progress:
+  description:
+    - A line for each change of state of what was waited for; empty when nothing had to be waited for.
+    - On a local connection the task shows each line when it comes, unless it runs C(async) or with C(no_log).
+  returned: always
+  type: list
+  elements: str
+  sample: ["Deployment jewelry-shop/celery-worker: 2 of 3 pods are available"]
 error:
   description: What was expected, what was found and what to do, with the evidence.
   returned: failure
@@ -180,10 +201,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.manifests import sync
 from ansible_collections.celeryops.platform.plugins.module_utils._module import run_module
+from ansible_collections.celeryops.platform.plugins.module_utils._progress import Reporter
 
 ARGS = {
     "definitions": {"type": "list", "elements": "raw"},
     "src": {"type": "list", "elements": "path"},
+    "template": {"type": "list", "elements": "path"},
     "namespace": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "wait": {"type": "bool", "default": True},
@@ -197,13 +220,15 @@ ARGS = {
 def main() -> None:
     module = AnsibleModule(
         argument_spec={**KUBE_ARGS, **ARGS},
-        required_one_of=[("definitions", "src")],
+        required_one_of=[("definitions", "src", "template")],
         supports_check_mode=True,
     )
+    progress: list[str] = []
     run_module(
         module,
-        lambda result: sync(module.params, result, check=module.check_mode, diff=module._diff),
+        lambda result: sync(module.params, result, Reporter(progress), check=module.check_mode, diff=module._diff),
         objects=[],
+        progress=progress,
     )
 
 

@@ -13,7 +13,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 
 from .resources import Json, Key, key_of
 
-__all__ = ["kinds_in", "parse_definitions"]
+__all__ = ["kinds_in", "parse_definitions", "problems_in"]
 
 
 def kinds_in(documents: Iterable[Any]) -> set[tuple[str, str]]:
@@ -59,6 +59,11 @@ def parse_definitions(
             remedy="correct the definitions; nothing was applied",
         )
     return objects
+
+
+def problems_in(document: Any) -> list[str]:
+    """What is wrong with one document, a List with each of its items; none of an empty one."""
+    return [problem for problem in map(_problem_of, _flat([document])) if problem]
 
 
 def _flat(documents: Iterable[Any]) -> Iterable[Any]:

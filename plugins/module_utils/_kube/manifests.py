@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._progress import Report
+
 from .apply import Applier, Settings
 from .client import Api, NoClusterError, connect
 from .definitions import kinds_in, parse_definitions
@@ -20,8 +23,18 @@ from .yamlio import dump, load_files
 __all__ = ["sync"]
 
 
-def sync(params: Mapping[str, Any], result: dict[str, Any], *, check: bool, diff: bool) -> None:
-    """Does what the module's options say and fills in `result`: changed, objects and, when asked for, diff."""
+def sync(params: Mapping[str, Any], result: dict[str, Any], report: Report, *, check: bool, diff: bool) -> None:
+    """Does what the module's options say and fills in `result`: changed, objects and, when asked for, diff.
+
+    `report` is called with a line for each change of state of what is waited for.
+    """
+    if params["template"]:
+        raise CeleryOpsError(
+            "templates have not been rendered",
+            expected="the action plugin of this module, which renders them on the controller",
+            found="a way of running modules that goes without action plugins",
+            remedy="run the module from a task, or hand it `definitions`",
+        )
     documents = [*(params["definitions"] or []), *load_files(params["src"] or [])]
     try:
         api = connect(params)
@@ -51,7 +64,8 @@ def sync(params: Mapping[str, Any], result: dict[str, Any], *, check: bool, diff
         applier.run()
         if params["wait"] and not check:
             rolled = {item.key for item in applier.items if item.rolled}
-            wait_for(api, [item.after for item in applier.items if item.after], params["wait_timeout"], rolled)
+            applied = [item.after for item in applier.items if item.after]
+            wait_for(api, applied, params["wait_timeout"], rolled, report=report)
     finally:
         _report(applier.items, result, diff=diff)
 

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._progress import Report
+
 from .client import Api, KubeError
 from .evidence import Evidence
 from .resources import Json, Key, ObjectRef, key_of
@@ -26,20 +28,25 @@ _STEADY = 10.0
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 
-def wait_for(api: Api, objects: Iterable[Json], timeout: float, rolled: Set[Key] = frozenset()) -> None:
+def wait_for(
+    api: Api, objects: Iterable[Json], timeout: float, rolled: Set[Key] = frozenset(), *, report: Report
+) -> None:
     """Returns when every object is done. Raises KubeError with the evidence when one cannot get there.
 
-    `rolled` names the workloads whose pods have just been made or replaced.
+    `rolled` names the workloads whose pods have just been made or replaced. `report` is called with a line for each
+    change of state, but not for what is done when first looked at.
     """
-    _Waiter(api, timeout, rolled).run(objects)
+    _Waiter(api, timeout, rolled, report).run(objects)
 
 
 class _Waiter:
-    def __init__(self, api: Api, timeout: float, rolled: Set[Key]) -> None:
+    def __init__(self, api: Api, timeout: float, rolled: Set[Key], report: Report) -> None:
         self._api = api
         self._evidence = Evidence(api)
         self._timeout = timeout
         self._rolled = rolled
+        self._report = report
+        self._told: dict[Key, str] = {}
         self._troubled: dict[tuple[Key, str, str], float] = {}
         self._steady: dict[Key, tuple[int, float]] = {}
         self._binding: dict[str, str] = {}
@@ -50,7 +57,10 @@ class _Waiter:
         pause = _FIRST_PAUSE
         while True:
             # What was returned by the write itself may be done already, without another request.
-            waiting = {key: obj for key, obj in waiting.items() if not self._is_done(key, obj)}
+            left = {key: obj for key, obj in waiting.items() if not self._is_done(key, obj)}
+            for key, obj in waiting.items():
+                self._tell(key, obj, news=pause > _FIRST_PAUSE)
+            waiting = left
             if not waiting:
                 return
             if time.monotonic() > deadline:
@@ -98,6 +108,13 @@ class _Waiter:
         if progress.failed:
             raise self._evidence.error(obj, next(iter(troubles), None))
         return False
+
+    def _tell(self, key: Key, obj: Json, *, news: bool) -> None:
+        """Reports the object's state when it is another one than before, and `news`: not as the write left it."""
+        said = progress_of(obj).message
+        if news and said != self._told.get(key):
+            self._report(f"{key}: {said}")
+        self._told[key] = said if news else ""
 
     def _is_steady(self, key: Key, restarts: int) -> bool:
         known, since = self._steady.get(key, (-1, 0.0))

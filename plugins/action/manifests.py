@@ -1,0 +1,44 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Renders templates and finds files on the controller, then runs the module and shows its progress live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.common.validation import check_type_list
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.plugin_utils.progress import execute
+from ansible_collections.celeryops.platform.plugins.plugin_utils.templates import find, render
+
+
+class ActionModule(ActionBase):
+    """See the module of the same name for the documentation."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            args = self._arguments(task_vars or {})
+        except CeleryOpsError as error:
+            facts = {"expected": error.expected, "found": error.found, "remedy": error.remedy}
+            empty = {"changed": False, "objects": [], "progress": []}
+            return {**result, **empty, "failed": True, "msg": str(error), "error": facts}
+        return {**result, **execute(self, task_vars or {}, module_args=args)}
+
+    def _arguments(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """The module's arguments: what was rendered is among its definitions, and files have their full paths."""
+        args = dict(self._task.args)
+        if args.get("src") and self._connection.transport == "local":
+            args["src"] = [str(find(self, "files", name)) for name in check_type_list(args["src"])]
+        if args.get("template"):
+            rendered = render(self, check_type_list(args["template"]), task_vars)
+            args["definitions"] = [*check_type_list(args.get("definitions") or []), *rendered]
+            del args["template"]
+        return args
