@@ -120,6 +120,12 @@ counts:
   type: dict
   returned: always
   sample: {create: 0, update: 1, unchanged: 21}
+survey:
+  description: What the application says about itself, for O(celeryops.platform.celery_settings_check#module:survey).
+    Empty where it could not be asked.
+  type: dict
+  returned: always
+  sample: {conf: {task_acks_late: true}, queues: [celery], routes: [], tasks: [], schedule: []}
 problems:
   description: Everything that is wrong with the declared entries.
   type: list
@@ -174,6 +180,7 @@ def reconcile(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list
         "entries": answer["changes"],
         "counts": {action: counts[action] for action in ("create", "update", "unchanged")},
         "diff": [one for one in diff if one["before"] or one["after"]],
+        "survey": answer.get("survey", {}),
     }
     return result, answer["warnings"]
 
@@ -185,7 +192,7 @@ def main() -> None:
     try:
         result, warnings = reconcile(module.params, module.check_mode)
     except CeleryOpsError as error:
-        module.fail_json(msg=str(error), entries=[], counts={}, **error.details)
+        module.fail_json(msg=str(error), entries=[], counts={}, survey={}, **error.details)
     for warning in warnings:
         module.warn(warning)
     module.exit_json(**result)

@@ -21,6 +21,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
     schedule,
     tables,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import survey
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 __all__ = ["Answer", "AppError", "Outcome", "command", "interpret", "manifest", "work"]
@@ -33,7 +34,8 @@ LARGEST = 128 * 1024 - 1
 # Each module after those it imports.
 PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "migrations": (common, database, tables, migrations),
-    "schedule": (common, priority, plan, database, schedule),
+    "schedule": (common, survey, priority, plan, database, schedule),
+    "settings": (common, survey),
 }
 
 # Modules that are in sys.modules already are not looked for, nor are their packages.

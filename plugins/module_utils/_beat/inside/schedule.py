@@ -22,6 +22,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside.co
     load_celery,
     load_django,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.survey import survey
 
 __all__ = ["main"]
 
@@ -34,7 +35,7 @@ CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 def main(request: Json) -> Json:
     """Request: app, entries (canonical), queues or None, database or None, priority_function or None, check,
-    lock_timeout. Answer: changed, changes, warnings."""
+    lock_timeout. Answer: changed, changes, warnings, survey."""
     load_django(request["app"])
     app = load_celery(request["app"])
     app.loader.import_default_modules()
@@ -43,7 +44,13 @@ def main(request: Json) -> Json:
     rule = _priority_rule(app, request["priority_function"])
     declared = {entry["name"]: _row(entry, rule) for entry in request["entries"]}
     changes = _reconcile(declared, request)
+    # The application is loaded: what the check of the settings needs to know costs no pod of its own.
+    found = survey(app)
+    by_name = {entry["name"]: entry for entry in found["schedule"]}
+    for name, row in declared.items():
+        by_name[name] = {"name": name, **{key: row[key] for key in ("task", "queue", "priority")}}
     return {
+        "survey": {**found, "schedule": list(by_name.values())},
         "changed": any(change.action != "unchanged" for change in changes),
         "changes": [
             {"name": one.name, "action": one.action, "fields": list(one.fields), "diff": plan.shown(one)}
