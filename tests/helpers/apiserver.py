@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import secrets
@@ -19,8 +20,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 __all__ = ["ApiServer", "find_binary", "running_api_server"]
 
@@ -44,13 +46,18 @@ def find_binary(name: str) -> Path:
 
 @dataclass
 class ApiServer:
-    """A running server: its kubeconfig (a cluster administrator's), and how to stop and start it."""
+    """A running server: its kubeconfig (a cluster administrator's), and how to stop and start it.
+
+    `folder` also holds client.crt and client.key, the certificate of a second administrator, and with `audit` the
+    requests as audit.log, an Event per line at level Metadata.
+    """
 
     folder: Path
     port: int
     kubeconfig: Path
     token: str
     etcd: str
+    audit: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,10 +77,13 @@ class ApiServer:
             "--service-cluster-ip-range=10.96.0.0/24",
             "--authorization-mode=RBAC",
             f"--token-auth-file={self.folder}/tokens.csv",
+            f"--client-ca-file={self.folder}/client.crt",
             "--endpoint-reconciler-type=none",
             # The default of five seconds is what makes a stop slow.
             "--shutdown-delay-duration=0s",
         ]
+        if self.audit:
+            command += [f"--audit-policy-file={self.folder}/audit.json", f"--audit-log-path={self.folder}/audit.log"]
         with (self.folder / "apiserver.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         _wait_for(self.process, f"{self.url}/readyz", self.folder / "apiserver.log", self.token)
@@ -133,8 +143,35 @@ def _etcd(folder: Path) -> Iterator[str]:
         process.wait()
 
 
+def _make_client_certificate(folder: Path) -> None:
+    """A certificate that signed itself is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "system:masters"),
+            x509.NameAttribute(x509.NameOID.COMMON_NAME, "certified"),
+        ]
+    )
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "client.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "client.key").write_bytes(pem)
+
+
 @contextmanager
-def running_api_server(folder: Path) -> Iterator[ApiServer]:
+def running_api_server(folder: Path, *, audit: bool = False) -> Iterator[ApiServer]:
     """Starts both processes below an empty folder and ends them by their ids."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
@@ -143,8 +180,12 @@ def running_api_server(folder: Path) -> Iterator[ApiServer]:
     (folder / "sa.key").write_bytes(pem)
     token = secrets.token_hex(16)
     (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n', encoding="ascii")
+    _make_client_certificate(folder)
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+    (folder / "audit.json").write_text(json.dumps({**policy, "rules": [{"level": "Metadata"}]}), encoding="ascii")
     with ExitStack() as stack:
-        server = ApiServer(folder, _free_port(), folder / "kubeconfig", token, stack.enter_context(_etcd(folder)))
+        etcd = stack.enter_context(_etcd(folder))
+        server = ApiServer(folder, _free_port(), folder / "kubeconfig", token, etcd, audit)
         stack.callback(server.stop)
         server.start()
         config = {

@@ -22,7 +22,7 @@ from typing import Any
 __all__ = ["ROOT", "run_module"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_LIBRARIES = ["ansible.module_utils.basic", "kubernetes", "redis", "yaml"]
+_LIBRARIES = ["ansible.module_utils.basic", "redis", "urllib3", "yaml"]
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_LIBRARIES)

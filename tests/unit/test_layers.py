@@ -18,7 +18,8 @@ OWN = "ansible_collections.celeryops.platform"
 
 # The adapters, and what each of them adapts. Everything else imports the standard library only.
 ADAPTERS = {
-    "_kube/session.py": {"ansible", "kubernetes", "requests", "urllib3", "websocket"},
+    "_kube/channels.py": {"websocket"},
+    "_kube/session.py": {"ansible", "kubernetes", "requests", "urllib3"},
     "_kube/yamlio.py": {"yaml"},
     "_kubeconfig/store.py": {"yaml"},
     "_redis/server.py": {"redis"},

@@ -1,4 +1,5 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that speaks to a Kubernetes API server. Only session.py and yamlio.py import libraries."""
+"""Everything that speaks to a Kubernetes API server. Only session.py, channels.py and yamlio.py
+import libraries."""

@@ -9,11 +9,14 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import KubeError, NoClusterError, from_answer
+from .errors import KubeError, NoClusterError, Unreachable, from_answer
 from .resources import Json, ObjectRef, Resource, parse_discovery
-from .session import KUBERNETES_IMPORT_ERROR, Channels, Query, Session, Unreachable
+from .session import KUBERNETES_IMPORT_ERROR, Query, Session
+
+if TYPE_CHECKING:
+    from .channels import Channels
 
 __all__ = ["KUBERNETES_IMPORT_ERROR", "Api", "Json", "KubeError", "NoClusterError", "ObjectRef", "connect"]
 

@@ -12,7 +12,17 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["KubeError", "NoClusterError", "from_answer"]
+__all__ = ["KubeError", "NoClusterError", "Unreachable", "from_answer"]
+
+
+class Unreachable(Exception):
+    """No answer came. `sent` tells whether the server may have received the request; `final`, that asking again
+    will not help (a certificate that is not trusted). Api makes a KubeError of it."""
+
+    def __init__(self, text: str, *, sent: bool, final: bool = False) -> None:
+        self.sent = sent
+        self.final = final
+        super().__init__(text)
 
 
 class KubeError(CeleryOpsError):

@@ -9,12 +9,14 @@ import contextlib
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .client import Api
-from .errors import KubeError
+from .errors import KubeError, Unreachable
 from .resources import ObjectRef
-from .session import Channels, Unreachable
+
+if TYPE_CHECKING:
+    from .channels import Channels
 
 __all__ = ["ExecResult", "exec_in_pod"]
 

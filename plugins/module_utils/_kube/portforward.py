@@ -10,11 +10,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from .client import Api
-from .errors import KubeError
+from .errors import KubeError, Unreachable
 from .resources import ObjectRef
-from .session import Channels, Unreachable
+
+if TYPE_CHECKING:
+    from .channels import Channels
 
 __all__ = ["forward"]
 

@@ -1,52 +1,46 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The adapter to the libraries `kubernetes`, `urllib3` and `websocket`: kubeconfig, TLS, tokens, connections.
+"""The adapter to the libraries `urllib3` and `kubernetes`: TLS, tokens, connections.
 
-The library is used for what it does well, reading a kubeconfig with all its kinds of credentials. Its typed
-models are not: they drop fields that they do not know.
+`kubernetes` is imported only for credentials that programs or identity providers make: that takes most of a second.
+Its typed models are not used at all: they drop fields that they do not know.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import ssl
+import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from ansible.module_utils.basic import missing_required_lib
 
-from .errors import KubeError, NoClusterError, from_answer
+from .errors import KubeError, Unreachable, from_answer
+from .kubeconfig import Access, read_access
+from .yamlio import YAML_IMPORT_ERROR
+
+if TYPE_CHECKING:
+    from .channels import Channels
 
 try:
-    import kubernetes
     import urllib3
-    import websocket
-    from requests.utils import should_bypass_proxies
+    from urllib3.util.ssl_ import create_urllib3_context
 
-    KUBERNETES_IMPORT_ERROR: str | None = None
+    # `kubernetes` is what users install; these two come with it.
+    KUBERNETES_IMPORT_ERROR: str | None = YAML_IMPORT_ERROR
 except ImportError:
     KUBERNETES_IMPORT_ERROR = traceback.format_exc()
 
-__all__ = ["KUBERNETES_IMPORT_ERROR", "Answer", "Channels", "Session", "Unreachable"]
+__all__ = ["KUBERNETES_IMPORT_ERROR", "Answer", "Session"]
 
 USER_AGENT = "celeryops"
 Query = Mapping[str, Any] | Sequence[tuple[str, Any]] | None
-
-
-class Unreachable(Exception):
-    """No answer came. `sent` tells whether the server may have received the request; `final`, that asking again
-    will not help (a certificate that is not trusted)."""
-
-    def __init__(self, text: str, *, sent: bool, final: bool = False) -> None:
-        self.sent = sent
-        self.final = final
-        super().__init__(text)
 
 
 class Answer:
@@ -63,8 +57,7 @@ class Session:
 
     def __init__(self, kubeconfig: str | None, context: str | None, timeout: float) -> None:
         if KUBERNETES_IMPORT_ERROR:
-            last = KUBERNETES_IMPORT_ERROR.strip().splitlines()[-1]
-            raise KubeError(missing_required_lib("kubernetes"), found=last)
+            raise _missing("kubernetes", KUBERNETES_IMPORT_ERROR)
         self._kubeconfig = kubeconfig
         self._context = context
         self.timeout = timeout
@@ -72,51 +65,35 @@ class Session:
 
     def renew(self) -> None:
         """Reads the credentials anew, as needed when a token has expired."""
-        config = kubernetes.client.Configuration()
-        try:
-            self._load(config)
-        except kubernetes.config.ConfigException as error:
-            raise NoClusterError(
-                "the cluster's credentials cannot be read",
-                expected=f"context {self._context or '(the current one)'} in {self._source()}",
-                found=str(error),
-                remedy="correct `kubeconfig` and `context`, or bring the cluster up first",
-            ) from error
+        access = read_access(self._kubeconfig, self._context)
+        self._authorization, certificate, key = _delegated(access) if access.delegated else _plain(access)
+        self._tls = _tls(access, certificate, key) if access.host.startswith("https") else None
+        self._server_name = access.server_name
+        self._proxy = _proxy(access)
+        options: dict[str, Any] = {"ssl_context": self._tls} if self._tls else {}
+        if access.server_name:
+            options["server_hostname"] = access.server_name
         # One connection per thread; retries are decided one level up, where it is known what may be repeated.
-        self._pool = kubernetes.client.rest.RESTClientObject(config, maxsize=16).pool_manager
-        self._config = config
-        self.host = str(config.host).rstrip("/")
-
-    def _source(self) -> str:
-        return self._kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-
-    def _load(self, config: Any) -> None:
-        default = Path("~/.kube/config").expanduser()
-        named = self._kubeconfig or os.environ.get("KUBECONFIG")
-        if not named and not default.exists() and "KUBERNETES_SERVICE_HOST" in os.environ:
-            kubernetes.config.load_incluster_config(client_configuration=config)
-            return
-        kubernetes.config.load_kube_config(
-            config_file=str(named or default),
-            context=self._context,
-            client_configuration=config,
-            persist_config=False,
-        )
-
-    def _authorization(self) -> dict[str, str]:
-        # Asking for the key runs the library's own refresh of tokens that expire.
-        token = self._config.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if token:
-            return {"Authorization": token}
-        if self._config.username:
-            return {"Authorization": self._config.get_basic_auth_token()}
-        return {}
+        options |= {"maxsize": 16, "retries": False}
+        try:
+            self._pool = urllib3.ProxyManager(self._proxy, **options) if self._proxy else urllib3.PoolManager(**options)
+        except urllib3.exceptions.HTTPError as error:
+            raise KubeError(
+                "the proxy on the way to the API server cannot be used",
+                expected="the URL of an HTTP proxy",
+                found=str(error),
+                remedy="correct `proxy-url` in the kubeconfig, or HTTPS_PROXY and NO_PROXY",
+            ) from error
+        self.host = access.host
 
     def _url(self, path: str, query: Query) -> str:
         return f"{self.host}{path}?{urlencode(query, doseq=True)}" if query else f"{self.host}{path}"
 
     def _headers(self, extra: Mapping[str, str]) -> dict[str, str]:
-        return {"User-Agent": USER_AGENT, "Accept": "application/json", **extra, **self._authorization()}
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **extra}
+        if authorization := self._authorization():
+            headers["Authorization"] = authorization
+        return headers
 
     def request(self, method: str, path: str, query: Query, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         """One request, no retry. Raises Unreachable when no answer came."""
@@ -167,118 +144,130 @@ class Session:
 
     def websocket(self, path: str, query: Query, protocols: Sequence[str], timeout: float) -> Channels:
         """Opens a stream of channels, as exec and port-forward use it."""
-        config = self._config
-        options: dict[str, Any] = {}
-        if config.proxy and not should_bypass_proxies(config.host, no_proxy=config.no_proxy or ""):
-            proxy = urlsplit(config.proxy)
-            options = {"http_proxy_host": proxy.hostname, "http_proxy_port": proxy.port, "proxy_type": "http"}
+        # Few modules open one, and the library takes as long to import as all others here.
+        from . import channels  # noqa: PLC0415
+
+        if channels.WEBSOCKET_IMPORT_ERROR:
+            raise _missing("websocket-client", channels.WEBSOCKET_IMPORT_ERROR)
+        proxy = urlsplit(self._proxy) if self._proxy else None
+        return channels.open_channels(
+            self._url(path, query),
+            self._headers({}),
+            protocols,
+            timeout,
+            tls=self._tls,
+            server_name=self._server_name,
+            proxy=(proxy.hostname, proxy.port) if proxy else None,
+        )
+
+
+def _missing(library: str, trace: str) -> KubeError:
+    return KubeError(missing_required_lib(library), found=trace.strip().splitlines()[-1])
+
+
+Credentials = tuple[Callable[[], "str | None"], "Path | bytes | None", "Path | bytes | None"]
+
+
+def _plain(access: Access) -> Credentials:
+    file = access.token_file
+    if file is None:
+        return lambda: access.authorization, access.certificate, access.key
+
+    def read() -> str:
+        # Whoever wrote the file may replace it at any time, as a kubelet does with a pod's token.
+        try:
+            return f"Bearer {file.read_text(encoding='ascii').strip()}"
+        except (OSError, UnicodeDecodeError) as error:
+            raise KubeError(
+                f"the token for {access.host} cannot be read",
+                expected=f"a bearer token in {file}",
+                found=str(error),
+                remedy="correct `tokenFile` in the kubeconfig, or the file",
+            ) from error
+
+    return read, access.certificate, access.key
+
+
+def _delegated(access: Access) -> Credentials:
+    """Credentials that the library gets from a program or an identity provider, and renews before they expire."""
+    try:
+        import kubernetes.client  # noqa: PLC0415 - only these users need it
+        import kubernetes.config  # noqa: PLC0415
+    except ImportError:
+        raise _missing("kubernetes", traceback.format_exc()) from None
+    config = kubernetes.client.Configuration()
+    found = "neither a token nor a certificate; a program's own words are on standard error"
+    try:
+        kubernetes.config.load_kube_config(
+            config_file=access.files,
+            context=access.context,
+            client_configuration=config,
+            persist_config=False,
+        )
+    except kubernetes.config.ConfigException as error:
+        found = str(error)
+    if not config.api_key and not config.cert_file:
+        raise KubeError(
+            f"there are no credentials for context {access.context}",
+            expected="a token or a certificate from the kubeconfig's `exec` program or `auth-provider`",
+            found=found,
+            remedy="run the program by hand, sign in anew, or use another context",
+        )
+    certificate, key = (Path(one) if one else None for one in (config.cert_file, config.key_file))
+    # Asking for the key runs the library's own refresh of tokens that expire.
+    return lambda: config.get_api_key_with_prefix("BearerToken"), certificate, key
+
+
+def _tls(access: Access, certificate: Path | bytes | None, key: Path | bytes | None) -> ssl.SSLContext:
+    context: ssl.SSLContext = create_urllib3_context()
+    try:
+        if not access.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif access.authority is None:
+            context.load_default_certs()
+        elif isinstance(access.authority, Path):
+            context.load_verify_locations(cafile=access.authority)
         else:
-            options = {"http_no_proxy": ["*"]}
-        tls: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED if config.verify_ssl else ssl.CERT_NONE}
-        if not config.verify_ssl or config.assert_hostname is False:
-            tls["check_hostname"] = False
-        for option, value in (
-            ("ca_certs", config.ssl_ca_cert),
-            ("certfile", config.cert_file),
-            ("keyfile", config.key_file),
-            ("server_hostname", config.tls_server_name),
-        ):
-            if value:
-                tls[option] = value
-        headers = {"User-Agent": USER_AGENT, **self._authorization()}
+            context.load_verify_locations(cadata=access.authority.decode("ascii"))
+        if certificate is not None:
+            with contextlib.ExitStack() as stack:
+                files = [stack.enter_context(_as_file(one)) for one in (certificate, key) if one is not None]
+                context.load_cert_chain(*files)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise KubeError(
+            f"the certificates for {access.host} cannot be used",
+            expected="certificates and their key in PEM",
+            found=str(error),
+            remedy="correct them in the kubeconfig",
+        ) from error
+    return context
+
+
+@contextlib.contextmanager
+def _as_file(pem: Path | bytes) -> Iterator[str]:
+    """OpenSSL takes a client's certificate and key from files only; what was none before is gone right after."""
+    if isinstance(pem, Path):
+        yield str(pem)
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem)
+        file.flush()
+        yield file.name
+
+
+def _proxy(access: Access) -> str | None:
+    """The proxy of the kubeconfig, or of the environment unless that excepts the server."""
+    if access.proxy:
+        return access.proxy
+    name = urlsplit(access.host).scheme + "_proxy"
+    proxy = os.environ.get(name) or os.environ.get(name.upper())
+    excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    if proxy and excepted:
         try:
-            stream = websocket.create_connection(
-                "ws" + self._url(path, query).removeprefix("http"),
-                timeout=timeout,
-                sslopt=tls,
-                header=headers,
-                subprotocols=list(protocols),
-                suppress_origin=True,
-                **options,
-            )
-        except websocket.WebSocketBadStatusException as error:
-            raise from_answer(f"GET {path}", error.status_code, error.resp_body or b"") from error
-        except (websocket.WebSocketException, OSError) as error:
-            raise Unreachable(str(error), sent=not isinstance(error, ConnectionRefusedError)) from error
-        return Channels(stream)
-
-
-class Channels:
-    """Numbered byte streams over one WebSocket: the first byte of every message names the channel."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.protocol = str(stream.subprotocol or "")
-
-    def __enter__(self) -> Channels:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @staticmethod
-    def framed(channel: int, data: bytes) -> bytes:
-        """A message as it goes over the wire, for `push`."""
-        frame = websocket.ABNF.create_frame(bytes([channel]) + data, websocket.ABNF.OPCODE_BINARY)
-        return bytes(frame.format())
-
-    def fileno(self) -> int:
-        return int(self._stream.sock.fileno()) if self._stream.sock else -1
-
-    def send(self, channel: int, data: bytes) -> None:
-        try:
-            self._stream.send_binary(bytes([channel]) + data)
-        except (websocket.WebSocketException, OSError) as error:
-            raise Unreachable(str(error), sent=True) from error
-
-    def push(self, data: bytes) -> int:
-        """Writes as much of a framed message as goes without waiting; how much that was."""
-        sock = self._stream.sock
-        timeout = sock.gettimeout()
-        sock.settimeout(0)
-        try:
-            return int(sock.send(data))
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return 0
-        except OSError as error:
-            raise Unreachable(str(error), sent=True) from error
-        finally:
-            sock.settimeout(timeout)
-
-    def ready(self, timeout: float) -> tuple[bool, bool]:
-        """Whether a message has begun to arrive, and whether something can be written, within `timeout` seconds."""
-        if self.readable(0):
-            return True, False
-        sock = self._stream.sock
-        found = select.select([sock], [sock], [], max(0.0, timeout))
-        return bool(found[0]), bool(found[1])
-
-    def readable(self, timeout: float) -> bool:
-        """Whether a message has begun to arrive within `timeout` seconds."""
-        sock = self._stream.sock
-        if sock is None:
-            return True
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return True
-        return bool(select.select([sock], [], [], max(0.0, timeout))[0])
-
-    def receive(self) -> tuple[int, bytes] | None:
-        """The next message as (channel, data); None when the server has closed the stream."""
-        try:
-            code, frame = self._stream.recv_data_frame(control_frame=True)
-        except websocket.WebSocketConnectionClosedException:
+            from requests.utils import should_bypass_proxies  # noqa: PLC0415 - it takes long, and only proxies need it
+        except ImportError:
+            raise _missing("requests", traceback.format_exc()) from None
+        if should_bypass_proxies(access.host, no_proxy=excepted):
             return None
-        except (websocket.WebSocketException, OSError) as error:
-            raise Unreachable(str(error), sent=True) from error
-        if code == websocket.ABNF.OPCODE_CLOSE:
-            return None
-        if code not in (websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT) or not frame.data:
-            return (-1, b"")
-        data = bytes(frame.data)
-        return data[0], data[1:]
-
-    def close(self) -> None:
-        # Waiting for the server's farewell would cost up to its timeout and tell nothing.
-        self._stream.close(timeout=0)
+    return proxy or None
