@@ -1,0 +1,4 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""k3s-standin: k3s's command line, files and behaviour towards its operator, with upstream components behind it."""
