@@ -45,6 +45,11 @@ options:
       which is as trustworthy as the site.
     type: str
     default: ""
+  bundle:
+    description: A folder that holds the files of the release. The file is verified there and nothing is downloaded or
+      copied; the returned I(dest) is the file in the bundle.
+    type: path
+    default: ""
   url:
     description: What precedes the version in the address of a file.
     type: str
@@ -128,7 +133,12 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.celeryops.platform.plugins.module_utils._k3s.download import Client
-from ansible_collections.celeryops.platform.plugins.module_utils._k3s.release import ARCHITECTURES, Asset, ensure
+from ansible_collections.celeryops.platform.plugins.module_utils._k3s.release import (
+    ARCHITECTURES,
+    Asset,
+    bundled,
+    ensure,
+)
 from ansible_collections.celeryops.platform.plugins.module_utils._module import run_module
 
 SPEC = {
@@ -138,6 +148,7 @@ SPEC = {
     "dest": {"type": "path", "required": True},
     "mode": {"type": "str", "default": "0755"},
     "sha256": {"type": "str", "default": ""},
+    "bundle": {"type": "path", "default": ""},
     "url": {"type": "str", "default": "https://github.com/k3s-io/k3s/releases/download"},
     "username": {"type": "str", "default": ""},
     "password": {"type": "str", "default": "", "no_log": True},
@@ -160,8 +171,13 @@ def main() -> None:
     )
 
     def release(result: dict) -> None:
+        asset = Asset(params["version"], params["kind"], params["architecture"], params["url"])
+        if params["bundle"]:
+            path = bundled(asset, Path(params["bundle"]), sha256=params["sha256"], result=result)
+            result["dest"] = str(path)
+            return
         ensure(
-            Asset(params["version"], params["kind"], params["architecture"], params["url"]),
+            asset,
             Path(params["dest"]),
             sha256=params["sha256"],
             mode=int(params["mode"], 8),

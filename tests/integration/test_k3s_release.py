@@ -295,6 +295,25 @@ def test_no_redirect_away_from_https(certificate: Path, tmp_path: Path, monkeypa
         assert plain.asked == []
 
 
+def test_a_bundle_is_verified_where_it_is(place: Site, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "k3s").write_bytes(BINARY)
+    options = {"bundle": str(bundle)}
+    lacks = release(place, tmp_path / "k3s", **options)
+    assert "lacks a file" in lacks["msg"]
+    assert "a line for k3s" in lacks["error"]["expected"]
+    (bundle / "sha256sum-amd64.txt").write_text(f"{SHA256} *dist/artifacts/k3s\n")
+    results = [release(place, tmp_path / "k3s", check=check, **options) for check in (True, False)]
+    assert [result["changed"] for result in results] == [False, False]
+    assert {(result["dest"], result["sha256"]) for result in results} == {(str(bundle / "k3s"), SHA256)}
+    assert "lacks a file" in release(place, tmp_path / "x", kind="images", **options)["msg"]
+    wrong = release(place, tmp_path / "k3s", sha256="0" * 64, **options)
+    assert wrong["error"]["found"] == f"SHA-256 {SHA256}"
+    assert place.asked == []
+    assert not (tmp_path / "k3s").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

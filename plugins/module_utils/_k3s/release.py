@@ -17,7 +17,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 from ansible_collections.celeryops.platform.plugins.module_utils._k3s import versions
 from ansible_collections.celeryops.platform.plugins.module_utils._k3s.download import Client, shown
 
-__all__ = ["ARCHITECTURES", "Asset", "digest", "ensure", "sums"]
+__all__ = ["ARCHITECTURES", "Asset", "bundled", "digest", "ensure", "sums"]
 
 ARCHITECTURES = ("amd64", "arm64")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -90,6 +90,43 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def _pin(sha256: str) -> str:
+    if sha256 and not _SHA256.fullmatch(sha256):
+        raise CeleryOpsError(
+            "This is no SHA-256",
+            expected="64 hexadecimal digits, in small letters",
+            found=repr(sha256),
+            remedy="take it from the release's sha256sum file",
+        )
+    return sha256
+
+
+def bundled(asset: Asset, folder: Path, *, sha256: str, result: dict[str, Any]) -> Path:
+    """The asset's file in a folder that holds the files of one release. It is verified, and nothing else."""
+    path, listing = folder / asset.name, folder / f"sha256sum-{asset.architecture}.txt"
+    expected = _pin(sha256)
+    if not expected and listing.is_file():
+        expected = sums(listing.read_text(encoding="utf-8", errors="replace")).get(asset.name, "")
+    found = digest(path)
+    missing = [str(path)] if not found else [] if expected else [f"a line for {asset.name} in {listing}"]
+    if missing:
+        raise CeleryOpsError(
+            f"The bundle lacks a file of k3s {asset.version}",
+            expected=", ".join(missing),
+            found=", ".join(sorted(one.name for one in folder.glob("*"))) or "nothing",
+            remedy="put the files of the release there, or correct k3s_bundle",
+        )
+    if found != expected:
+        raise CeleryOpsError(
+            f"{path} is not what its checksum says",
+            expected=f"SHA-256 {expected}",
+            found=f"SHA-256 {found}",
+            remedy="nothing was installed. Copy the file again, or correct the pin in k3s_checksums",
+        )
+    result.update(sha256=expected, pinned=bool(sha256))
+    return path
+
+
 def _fetch(asset: Asset, part: Path, expected: str, client: Client, result: dict[str, Any]) -> None:
     url = asset.url(asset.name)
     what = f"{asset.name} of k3s {asset.version}"
@@ -120,14 +157,7 @@ def ensure(
     Fills in changed, sha256, pinned, received and resumed_at. The file appears at once and whole; until then what
     arrived is kept beside it as NAME.part.
     """
-    if sha256 and not _SHA256.fullmatch(sha256):
-        raise CeleryOpsError(
-            "This is no SHA-256",
-            expected="64 hexadecimal digits, in small letters",
-            found=repr(sha256),
-            remedy="take it from the release's sha256sum file",
-        )
-    expected = sha256 or _published(asset, client)
+    expected = _pin(sha256) or _published(asset, client)
     result.update(sha256=expected, pinned=bool(sha256), url=shown(asset.url(asset.name)))
     if digest(dest) == expected:
         if dest.stat().st_mode & 0o7777 != mode:

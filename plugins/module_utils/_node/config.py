@@ -81,12 +81,14 @@ class Outcome:
         }
 
 
-def run(command: Sequence[str], *, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(
+    command: Sequence[str], *, check: bool = True, timeout: float = 120, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command with the usual PATH of root; a failure is an error with what the command said."""
     environment = {"PATH": _PATH, "LC_ALL": "C", "HOME": "/root"}
     try:
         done = subprocess.run(
-            list(command), capture_output=True, text=True, timeout=timeout, check=False, env=environment
+            list(command), capture_output=True, text=True, timeout=timeout, check=False, env=environment, input=stdin
         )
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
         raise CeleryOpsError(
