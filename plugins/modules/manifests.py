@@ -87,6 +87,42 @@ options:
         data rolls these pods, and only these.
     type: bool
     default: true
+  apply_set:
+    description:
+      - Remember the set and delete what has left it, as C(kubectl apply --prune --applyset) does and in the same form.
+        A parent object notes where members are, and members carry the label C(applyset.kubernetes.io/part-of).
+      - What carries the set's label and is not among the definitions is deleted, in the reverse order, after everything
+        else is applied; with O(state=absent) all members and the parent are.
+      - A Namespace or PersistentVolumeClaim that left the set is kept, unless O(apply_set.prune_also) names it.
+      - Objects that a controller owns are never deleted, nor is a set emptied for lack of definitions.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the parent object.
+        type: str
+        required: true
+      namespace:
+        description: Namespace of the parent object; by default O(namespace).
+        type: str
+      kind:
+        description: Kind of the parent object. C(kubectl --applyset=configmaps/NAME) refers to the same set.
+        type: str
+        choices: [ConfigMap, Secret]
+        default: ConfigMap
+      tooling:
+        description:
+          - Whom the set belongs to, as a tool's name, a slash and a version. A parent that another tool made is
+            refused, as other tools refuse ours.
+          - With V(kubectl/v1) the set is shared with kubectl.
+        type: str
+        default: celeryops/v1
+      prune_also:
+        description:
+          - Namespaces and claims that are deleted when they leave the set, as V(Namespace NAME) and
+            V(PersistentVolumeClaim NAMESPACE/NAME).
+        type: list
+        elements: str
+        default: []
 attributes:
   check_mode:
     description:
@@ -125,6 +161,13 @@ EXAMPLES = r"""
     namespace: jewelry-shop
     wait_timeout: 600
 
+- name: Apply the whole of an application, and delete what is not part of it any more
+  celeryops.platform.manifests:
+    src: [files/app.yml]
+    namespace: jewelry-shop
+    apply_set:
+      name: app
+
 - name: Remove the objects of a file
   celeryops.platform.manifests:
     src: [files/worker.yml]
@@ -133,7 +176,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: An entry per object, in the order of work; also when the task fails in the middle.
+  description:
+    - An entry per object, in the order of work; also when the task fails in the middle. With O(apply_set) its parent is
+      among them, and what has left the set.
   returned: always
   type: list
   elements: dict
@@ -152,10 +197,11 @@ objects:
       type: str
     action:
       description:
-        - One of V(created), V(configured), V(adopted), V(unchanged), V(deleted), V(absent), V(failed), V(pending). In
-          check mode what would be done.
-        - V(adopted) means that fields which had the right values are ours now; V(failed) marks the object that ended
-          the task, V(pending) those that were not reached.
+        - One of V(created), V(configured), V(adopted), V(unchanged), V(deleted), V(absent), V(kept), V(failed),
+          V(pending). In check mode what would be done.
+        - V(adopted) means that only the record of whose fields are changed, such as fields that had the right values
+          and are ours now; V(kept) that the object left its set and is not deleted unasked; V(failed) marks the object
+          that ended the task, V(pending) those that were not reached.
       type: str
       sample: configured
     planned_on:
@@ -214,6 +260,16 @@ ARGS = {
     "field_manager": {"type": "str", "default": "celeryops"},
     "force_conflicts": {"type": "bool", "default": False},
     "config_rollout": {"type": "bool", "default": True},
+    "apply_set": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str"},
+            "kind": {"type": "str", "choices": ["ConfigMap", "Secret"], "default": "ConfigMap"},
+            "tooling": {"type": "str", "default": "celeryops/v1"},
+            "prune_also": {"type": "list", "elements": "str", "default": []},
+        },
+    },
 }
 
 

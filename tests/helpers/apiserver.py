@@ -28,7 +28,7 @@ __all__ = ["ApiServer", "find_binary", "running_api_server"]
 
 _STARTUP_SECONDS = 60
 # Which artifact of the cache holds which binary.
-_ARTIFACT = {"kube-apiserver": "kubernetes", "etcd": "etcd-server"}
+_ARTIFACT = {"kube-apiserver": "kubernetes", "kubectl": "kubernetes", "etcd": "etcd-server"}
 
 
 def find_binary(name: str) -> Path:

@@ -142,22 +142,15 @@ def test_another_applier_is_a_conflict(api: Api, config: Json, kube_module: Any)
     assert live(api, config)["data"]["a"] == "1"
 
 
-def test_a_controllers_field_is_a_conflict(api: Api, namespace: str, kube_module: Any) -> None:
-    worker = deployment(namespace)
-    apply(kube_module, worker)
-    api.patch(
-        ObjectRef.of(worker),
-        {"spec": {"replicas": 1}},
-        subresource="scale",
-        field_manager="kube-controller-manager",
-    )
-    result = apply(kube_module, worker)
+def test_a_controllers_field_is_a_conflict(api: Api, config: Json, kube_module: Any) -> None:
+    api.patch(ObjectRef.of(config), {"data": {"a": "theirs"}}, field_manager="some-operator")
+    result = apply(kube_module, config)
     assert result["failed"]
-    assert ".spec.replicas belongs to kube-controller-manager" in result["msg"]
-    # Left out, as it has to be where an autoscaler decides, it stays as it is.
-    del worker["spec"]["replicas"]
-    assert [apply(kube_module, worker, check=check)["changed"] for check in CYCLE][2:] == [False, False]
-    assert live(api, worker)["spec"]["replicas"] == 1
+    assert ".data.a belongs to some-operator" in result["msg"]
+    # Left out, it stays as it is.
+    del config["data"]["a"]
+    assert [apply(kube_module, config, check=check)["changed"] for check in CYCLE][2:] == [False, False]
+    assert live(api, config)["data"] == {"a": "theirs", "b": "2"}
 
 
 def test_fields_that_had_the_right_value_become_ours(api: Api, namespace: str, kube_module: Any) -> None:

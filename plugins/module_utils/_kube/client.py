@@ -152,6 +152,18 @@ class Api:
             self._resources = parse_discovery(documents)
         return self._resources.get((api_version, kind))
 
+    def find_kind(self, group: str, kind: str) -> Resource | None:
+        """As `find_resource`, in the version that the server prefers; `group` is empty for the core."""
+        self.find_resource(group, kind)
+        return next(
+            (
+                found
+                for (version, name), found in (self._resources or {}).items()
+                if name == kind and version.rpartition("/")[0] == group
+            ),
+            None,
+        )
+
     def path(self, ref: ObjectRef, subresource: str | None = None) -> str:
         resource = self.resource(ref.api_version, ref.kind)
         if resource.namespaced and not ref.namespace:

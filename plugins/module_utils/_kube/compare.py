@@ -17,7 +17,7 @@ from typing import Any
 
 from .quantity import parse_quantity
 
-__all__ = ["Change", "changes", "meaningful", "owned_fields", "unchanged"]
+__all__ = ["Change", "changes", "meaningful", "owned_fields", "owned_values", "unchanged"]
 
 Fields = Mapping[str, Any]
 
@@ -58,6 +58,28 @@ def owned_fields(obj: Mapping[str, Any] | None, manager: str) -> tuple[str, Fiel
         if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
             return str(entry.get("apiVersion")), entry.get("fieldsV1") or {}
     return None
+
+
+def owned_values(obj: Mapping[str, Any] | None, owned: tuple[str, Fields] | None) -> Any:
+    """The values of the fields that somebody owns, in any shape that equals itself; None for no fields."""
+    return None if obj is None or owned is None else _values(obj, owned[1])
+
+
+def _values(value: Any, fields: Fields) -> Any:
+    inner = {name: below for name, below in fields.items() if name != "."}
+    if not inner:
+        return value
+    found = {}
+    for name, below in inner.items():
+        if name.startswith("f:") and isinstance(value, Mapping):
+            found[name] = _values(value.get(name[2:]), below)
+        elif name.startswith("k:") and isinstance(value, list):
+            identity = json.loads(name[2:])
+            fits = [one for one in value if isinstance(one, Mapping) and identity.items() <= one.items()]
+            found[name] = [_values(one, below) for one in fits]
+        else:
+            found[name] = None
+    return found
 
 
 def unchanged(wanted: Mapping[str, Any], live: Mapping[str, Any], manager: str) -> bool:

@@ -5,22 +5,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._progress import Report
 
 from .apply import Applier, Settings
+from .applyset import ApplySet, Scope
 from .client import Api, NoClusterError, connect
 from .definitions import kinds_in, parse_definitions
 from .items import Item, diff_sides, result_entry
-from .remove import Remover
+from .prune import Pruner
+from .remove import Remover, await_end
 from .resources import Json
+from .snapshot import Snapshot
 from .waiter import wait_for
 from .yamlio import dump, load_files
 
 __all__ = ["sync"]
+
+# So many changed objects an error names.
+_NAMED = 10
 
 
 def sync(params: Mapping[str, Any], result: dict[str, Any], report: Report, *, check: bool, diff: bool) -> None:
@@ -36,49 +43,152 @@ def sync(params: Mapping[str, Any], result: dict[str, Any], report: Report, *, c
             remedy="run the module from a task, or hand it `definitions`",
         )
     documents = [*(params["definitions"] or []), *load_files(params["src"] or [])]
+    apply_set = _apply_set(params)
     try:
         api = connect(params)
     except NoClusterError:
         # On a fresh machine the play that would make the cluster only says so in check mode.
         if not check:
             raise
-        items = _offline(documents, params)
+        items = _offline(documents, params, apply_set)
         _report(items, result, diff=diff)
         return
-    objects = _parse(api, documents, params)
+    objects = _parse(api, documents, params, apply_set)
+    pruner = Pruner(api, apply_set, params["apply_set"]["prune_also"], check=check) if apply_set else None
+    run: _Run
     if params["state"] == "absent":
-        remover = Remover(api, objects, check=check)
-        try:
-            remover.run(params["wait_timeout"] if params["wait"] else None)
-        finally:
-            _report(remover.items, result, diff=diff)
-        return
-    settings = Settings(
-        manager=params["field_manager"],
-        force=params["force_conflicts"],
-        check=check,
-        config_rollout=params["config_rollout"],
-    )
-    applier = Applier(api, objects, settings)
+        run = _Removal(api, objects, pruner, params, check)
+    else:
+        run = _Application(api, objects, pruner, params, report, check)
     try:
-        applier.run()
-        if params["wait"] and not check:
-            rolled = {item.key for item in applier.items if item.rolled}
-            applied = [item.after for item in applier.items if item.after]
-            wait_for(api, applied, params["wait_timeout"], rolled, report=report)
+        run.run()
+    except CeleryOpsError as error:
+        raise _with_progress(error, run.items) from error
     finally:
-        _report(applier.items, result, diff=diff)
+        _report(run.items, result, diff=diff)
 
 
-def _parse(api: Api, documents: list[Any], params: Mapping[str, Any]) -> list[Json]:
-    kinds = {pair: api.find_resource(*pair) for pair in kinds_in(documents)}
+class _Run(Protocol):
+    @property
+    def items(self) -> list[Item]: ...
+
+    def run(self) -> None: ...
+
+
+class _Application:
+    """state: present."""
+
+    def __init__(
+        self,
+        api: Api,
+        objects: list[Json],
+        pruner: Pruner | None,
+        params: Mapping[str, Any],
+        report: Report,
+        check: bool,
+    ) -> None:
+        self._api = api
+        self._progress = report
+        self._pruner = pruner
+        self._timeout = params["wait_timeout"] if params["wait"] and not check else None
+        settings = Settings(
+            manager=params["field_manager"],
+            force=params["force_conflicts"],
+            check=check,
+            config_rollout=params["config_rollout"],
+        )
+        self._applier = Applier(api, objects, settings, pruner)
+
+    @property
+    def items(self) -> list[Item]:
+        return self._applier.items
+
+    def run(self) -> None:
+        self._applier.run()
+        if self._timeout is None:
+            return
+        end = time.monotonic() + self._timeout
+        rolled = {item.key for item in self.items if item.rolled}
+        applied = [item.after for item in self._applier.items if item.after]
+        wait_for(self._api, applied, self._timeout, rolled, report=self._progress)
+        if self._pruner:
+            await_end(self._api, self._pruner.items, max(0.0, end - time.monotonic()))
+
+
+class _Removal:
+    """state: absent."""
+
+    def __init__(
+        self, api: Api, objects: list[Json], pruner: Pruner | None, params: Mapping[str, Any], check: bool
+    ) -> None:
+        self._api = api
+        self._objects = objects
+        self._pruner = pruner
+        self._check = check
+        self._timeout = params["wait_timeout"] if params["wait"] else None
+        self._remover = Remover(api, objects, check=check)
+
+    @property
+    def items(self) -> list[Item]:
+        pruner = self._pruner
+        return [*self._remover.items, *pruner.kept, pruner.parent] if pruner else self._remover.items
+
+    def run(self) -> None:
+        if self._pruner:
+            self._pruner.read([Item(one) for one in self._objects], Snapshot(self._api), force=True)
+            self._remover = Remover(self._api, [*self._objects, *self._pruner.leave()], check=self._check)
+        self._remover.run(self._timeout)
+        if self._pruner:
+            self._pruner.dissolve()
+
+
+def _with_progress(error: CeleryOpsError, items: list[Item]) -> CeleryOpsError:
+    """The error, with what had been done before it."""
+    done = [f"{item.action} {item.key}" for item in items if item.changed]
+    if any(item.action in ("failed", "pending") for item in items):
+        settled = sum(item.action not in ("failed", "pending") for item in items)
+        named = ", ".join(done[:_NAMED]) + (f" and {len(done) - _NAMED} more" if len(done) > _NAMED else "")
+        error.message += f" (before that, {settled} of {len(items)} objects were dealt with: {named or 'none changed'})"
+    error.details["done"] = done
+    return error
+
+
+def _apply_set(params: Mapping[str, Any]) -> ApplySet | None:
+    given = params["apply_set"]
+    if given is None:
+        return None
+    namespace = given["namespace"] or params["namespace"]
+    if not namespace:
+        raise CeleryOpsError(
+            "`apply_set` names no namespace",
+            expected="`apply_set.namespace`, or `namespace` for all objects",
+            found="neither",
+            remedy="name the namespace that the set's parent object lives in",
+        )
+    return ApplySet(given["name"], namespace, given["kind"], given["tooling"])
+
+
+def _parse(api: Api | None, documents: list[Any], params: Mapping[str, Any], apply_set: ApplySet | None) -> list[Json]:
+    kinds = {pair: api.find_resource(*pair) for pair in kinds_in(documents)} if api else {}
     namespaced = {pair: resource.namespaced for pair, resource in kinds.items() if resource}
-    return parse_definitions(documents, namespaced, params["namespace"])
+    objects = parse_definitions(documents, namespaced, params["namespace"])
+    if apply_set is None:
+        return objects
+    if not objects and params["state"] == "present":
+        raise CeleryOpsError(
+            f"{apply_set} would be emptied",
+            expected="at least one definition: without any, all members of the set would be deleted",
+            found="no definition",
+            remedy="see why there are no definitions, or remove the whole set with `state: absent`",
+        )
+    return [apply_set.labelled(obj) for obj in objects]
 
 
-def _offline(documents: list[Any], params: Mapping[str, Any]) -> list[Item]:
+def _offline(documents: list[Any], params: Mapping[str, Any], apply_set: ApplySet | None) -> list[Item]:
     """Without a cluster nothing is there yet: all of it would be created, none of it has to be removed."""
-    objects = parse_definitions(documents, {}, params["namespace"])
+    objects = _parse(None, documents, params, apply_set)
+    if apply_set:
+        objects.insert(0, apply_set.parent(Scope.of(objects), None))
     action = "absent" if params["state"] == "absent" else "created"
     after = params["state"] != "absent"
     return [Item(wanted, after=wanted if after else None, action=action, planned_on="client") for wanted in objects]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Claim", "claims", "is_drift"]
+__all__ = ["Claim", "claims", "is_controller", "is_drift"]
 
 _CAUSE = re.compile(r'conflict with "(?P<manager>[^"]+)"(?: with subresource "(?P<subresource>[^"]+)")?')
 # Programs that write fields on purpose and would write them again.
@@ -39,12 +39,17 @@ def claims(causes: Iterable[Mapping[str, str]]) -> list[Claim]:
     return found
 
 
+def is_controller(manager: str) -> bool:
+    """Whether the name is one of a program that writes again and again."""
+    return bool(_CONTROLLERS.search(manager))
+
+
 def is_drift(claim: Claim, live: Mapping[str, Any]) -> bool:
     """True when the claim stems from a single write (kubectl edit, patch, scale), which is not meant to last.
 
     A manager that applies the field, or a controller, holds it on purpose: that is a conflict.
     """
-    if _CONTROLLERS.search(claim.manager):
+    if is_controller(claim.manager):
         return False
     entries = [
         entry

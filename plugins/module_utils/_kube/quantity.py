@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-__all__ = ["parse_quantity"]
+__all__ = ["format_quantity", "parse_quantity"]
 
 _PATTERN = re.compile(r"([+-]?[0-9.]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
 _POWERS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -28,3 +28,14 @@ def parse_quantity(value: object) -> Decimal | None:
     if suffix[:1] in ("e", "E") and suffix[1:]:
         return Decimal(match[1] + suffix)
     return Decimal(match[1]) * _FACTORS.get(suffix, Decimal(1))
+
+
+def format_quantity(number: Decimal, resource: str = "") -> str:
+    """A short text for a number, in binary units where `resource` counts bytes."""
+    if any(word in resource for word in ("memory", "storage", "hugepages")) and number == number.to_integral_value():
+        for suffix, factor in reversed(_BINARY.items()):
+            if number and number % factor == 0:
+                return f"{int(number / factor)}{suffix}"
+    if number == number.to_integral_value():
+        return str(int(number))
+    return f"{(number * 1000).normalize():f}m"
