@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders templates and finds files on the controller, then runs the module and shows its progress live."""
+"""Reads files and renders templates on the controller, then runs the module and shows its progress live."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ansible.module_utils.common.validation import check_type_list
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.plugin_utils.documents import read, render
 from ansible_collections.celeryops.platform.plugins.plugin_utils.progress import execute
-from ansible_collections.celeryops.platform.plugins.plugin_utils.templates import find, render
 
 
 class ActionModule(ActionBase):
@@ -33,12 +33,13 @@ class ActionModule(ActionBase):
         return {**result, **execute(self, task_vars or {}, module_args=args)}
 
     def _arguments(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        """The module's arguments: what was rendered is among its definitions, and files have their full paths."""
+        """The module's arguments: what is read here is among its definitions."""
         args = dict(self._task.args)
+        if not {"src", "template"} & args.keys():
+            return args
+        found = check_type_list(args.get("definitions") or [])
         if args.get("src") and self._connection.transport == "local":
-            args["src"] = [str(find(self, "files", name)) for name in check_type_list(args["src"])]
+            found = [*found, *read(self, check_type_list(args.pop("src")))]
         if args.get("template"):
-            rendered = render(self, check_type_list(args["template"]), task_vars)
-            args["definitions"] = [*check_type_list(args.get("definitions") or []), *rendered]
-            del args["template"]
-        return args
+            found = [*found, *render(self, check_type_list(args.pop("template")), task_vars)]
+        return {**args, "definitions": found}

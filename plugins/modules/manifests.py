@@ -62,8 +62,9 @@ options:
   wait:
     description:
       - Wait until Deployments, StatefulSets and DaemonSets are rolled out, Jobs complete, PersistentVolumeClaims bound
-        (unless their class waits for a pod) and CustomResourceDefinitions established; with O(state=absent) until the
-        objects are gone.
+        (unless their class waits for a pod), CustomResourceDefinitions established, namespaces active,
+        PodDisruptionBudgets seen by their controller, and until Services whose pods come from the same set have an
+        endpoint; with O(state=absent) until the objects are gone.
       - Waiting stops early, with reason, events and log lines, on what does not heal by itself, such as an image that
         cannot be pulled or a container that ends again and again.
     type: bool

@@ -1,24 +1,28 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why an object does not get ready: its pods, their events and their last words."""
+"""Why objects do not get ready: their pods, the events about them, and the pods' last words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .client import Api, KubeError
-from .pods import Trouble, trouble_of
+from .pods import NEVER, SOON, Trouble, claim_trouble, creation_trouble, mount_trouble, scheduling_trouble, trouble_of
 from .resources import Json, ObjectRef, key_of
-from .wait import progress_of
 
-__all__ = ["Evidence", "Pods"]
+__all__ = ["Evidence", "Look", "Pods"]
 
 _LOG_LINES, _SHOWN_LOG_LINES, _EVENTS = 20, 5, 5
 _REVISION = "deployment.kubernetes.io/revision"
 _DAEMON_REVISION = "deprecated.daemonset.template.generation"
+_CLAIM = "PersistentVolumeClaim"
+_MAKERS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+_MOUNTS = ("FailedMount", "FailedAttachVolume")
+_STARTING = ("ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,68 +45,133 @@ class Pods:
         )
 
 
-class Evidence:
-    """Reads what the API server knows about the pods of an object."""
+@dataclass(slots=True)
+class Look:
+    """What the API server said at one moment, by namespace: pods, ReplicaSets; and the events by the object's uid."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    pods: dict[str, list[Json]] = field(default_factory=dict)
+    sets: dict[str, list[Json]] = field(default_factory=dict)
+    events: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
 
     def pods_of(self, obj: Json) -> Pods:
         """Empty for objects that have no pods."""
         if obj["kind"] == "Pod":
             return Pods(None, (obj,))
-        labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-        if not labels:
-            return Pods(None, ())
-        namespace = obj["metadata"]["namespace"]
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        maker = self._maker(obj, namespace, selector)
+        maker = self._maker(obj)
         if maker is None:
             return Pods(None, ())
-        found = [
-            pod
-            for pod in self._api.list("v1", "Pod", namespace, label_selector=selector)
-            if not pod["metadata"].get("deletionTimestamp") and _owned_by(pod, maker)
-        ]
-        return Pods(maker, tuple(found))
+        return Pods(
+            maker,
+            tuple(
+                pod
+                for pod in self.pods.get(obj["metadata"].get("namespace") or "", [])
+                if not pod["metadata"].get("deletionTimestamp") and _owned_by(pod, maker)
+            ),
+        )
 
-    def _maker(self, obj: Json, namespace: str, selector: str) -> Json | None:
+    def _maker(self, obj: Json) -> Json | None:
         if obj["kind"] != "Deployment":
             return obj
         revision = (obj["metadata"].get("annotations") or {}).get(_REVISION)
-        for candidate in self._api.list("apps/v1", "ReplicaSet", namespace, label_selector=selector):
+        for candidate in self.sets.get(obj["metadata"]["namespace"], []):
             present = (candidate["metadata"].get("annotations") or {}).get(_REVISION) == revision
             if present and _owned_by(candidate, obj):
                 return candidate
         return None
 
-    def troubles(self, obj: Json, pods: Pods) -> list[Trouble]:
-        """What keeps the pods from running, the lasting first; pods of an earlier revision count less."""
+    def latest(self, obj: Json, *reasons: str) -> tuple[str, str] | None:
+        """(reason, message) of the latest event about an object that has one of the reasons."""
+        found = [event for event in self.events.get(obj["metadata"]["uid"], []) if event.get("reason") in reasons]
+        if not found:
+            return None
+        event = max(found, key=_when)
+        return str(event["reason"]), str(event.get("message") or "")
+
+
+class Evidence:
+    """Reads what the API server knows about objects that are waited for."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._nodes: list[Json] | None = None
+
+    def look(self, objects: Iterable[Json], *, events: bool) -> Look:
+        """Two or three requests per namespace; with `events` one or two more."""
+        look = Look()
+        groups: dict[str, list[Json]] = defaultdict(list)
+        for obj in objects:
+            groups[str(obj["metadata"].get("namespace") or "")].append(obj)
+        for namespace, members in groups.items():
+            makers = [obj for obj in members if obj["kind"] in _MAKERS]
+            selector = _selector(makers[0]) if len(makers) == 1 else None
+            if makers:
+                look.pods[namespace] = self._api.list("v1", "Pod", namespace, label_selector=selector)
+            if any(obj["kind"] == "Deployment" for obj in makers):
+                look.sets[namespace] = self._api.list("apps/v1", "ReplicaSet", namespace, label_selector=selector)
+            if events and namespace:
+                self._read_events(look, namespace, members)
+        return look
+
+    def _read_events(self, look: Look, namespace: str, members: list[Json]) -> None:
+        selectors = ["type=Warning"]
+        if any(obj["kind"] == _CLAIM for obj in members):
+            # Some of what is wrong with a claim is not told as a warning.
+            selectors.append(f"involvedObject.kind={_CLAIM},type=Normal")
+        for selector in selectors:
+            for event in self._api.list("v1", "Event", namespace, field_selector=selector):
+                look.events[str(event["involvedObject"].get("uid") or "")].append(event)
+
+    def troubles(self, obj: Json, look: Look) -> list[Trouble]:
+        """What keeps an object from getting ready, the most hopeless first."""
+        if obj["kind"] == _CLAIM:
+            said = look.latest(obj, "FailedBinding", "ProvisioningFailed", "WaitForFirstConsumer")
+            trouble = claim_trouble(obj, *said) if said else None
+            return [trouble] if trouble else []
+        pods = look.pods_of(obj)
         found = []
         for pod in pods.pods:
-            trouble = trouble_of(pod)
+            trouble = self._of_pod(pod, look)
             if trouble is not None:
-                found.append(trouble if _is_present(pod, obj) else trouble.passing())
-        if pods.maker is not None and len(pods.pods) < int((pods.maker.get("spec") or {}).get("replicas") or 1):
-            found += self._refusals(pods.maker)
-        return sorted(found, key=lambda trouble: not trouble.lasting)
+                if obj["kind"] == "Job" and trouble.previous:
+                    # How often its pods may end, a Job knows by itself.
+                    trouble = trouble.passing(NEVER)
+                elif not _is_present(pod, obj):
+                    # It is about to be replaced.
+                    trouble = trouble.passing(SOON)
+                found.append(trouble)
+        maker = pods.maker
+        if maker is not None and len(pods.pods) < int((maker.get("spec") or {}).get("replicas") or 1):
+            # Pods that could not even be made leave no trace but events.
+            said = look.latest(maker, "FailedCreate")
+            found += [creation_trouble(maker, said[1])] if said else []
+        return sorted(found, key=lambda trouble: trouble.patience)
 
-    def _refusals(self, maker: Json) -> list[Trouble]:
-        """Pods that could not even be made (quota, admission) leave no trace but events."""
-        meta = maker["metadata"]
-        selector = f"involvedObject.uid={meta['uid']},reason=FailedCreate"
-        events = self._api.list("v1", "Event", meta["namespace"], field_selector=selector)
-        if not events:
-            return []
-        message = str(max(events, key=_when).get("message") or "")
-        return [Trouble(f"of {maker['kind']} {meta['name']}", "FailedCreate", message, lasting=False)]
+    def _of_pod(self, pod: Json, look: Look) -> Trouble | None:
+        trouble = trouble_of(pod)
+        if trouble is not None and trouble.reason == "Unschedulable":
+            return scheduling_trouble(trouble, pod, self._all_nodes())
+        if trouble is None and _is_starting(pod):
+            said = look.latest(pod, *_MOUNTS)
+            return mount_trouble(pod, *said) if said else None
+        return trouble
 
-    def error(self, obj: Json, trouble: Trouble | None) -> KubeError:
-        """The failure of one object, with everything that may explain it."""
+    def _all_nodes(self) -> list[Json]:
+        """Read once; none for users who may not see nodes, to whom no shortage looks lasting then."""
+        if self._nodes is None:
+            try:
+                self._nodes = self._api.list("v1", "Node")
+            except KubeError as error:
+                if error.status != 403:
+                    raise
+                self._nodes = []
+        return self._nodes
+
+    def error(self, obj: Json, state: str, trouble: Trouble | None) -> KubeError:
+        """The failure of one object, whose `state` is said in words, with everything that may explain it."""
         key = key_of(obj)
         events = self._events(key.namespace, key.name)
         log = self._log(key.namespace, trouble)
-        found = [progress_of(obj).message]
+        found = [state]
         if trouble:
             found.append(str(trouble))
         if events:
@@ -151,6 +220,11 @@ class Evidence:
         return str(found.get("volumeBindingMode") or "")
 
 
+def _selector(obj: Json) -> str | None:
+    labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in labels.items()) or None
+
+
 def _owned_by(obj: Json, owner: Json) -> bool:
     uid = owner["metadata"]["uid"]
     return any(one.get("uid") == uid for one in obj["metadata"].get("ownerReferences") or [])
@@ -166,6 +240,13 @@ def _is_present(pod: Json, owner: Json) -> bool:
     if owner["kind"] == "DaemonSet" and generation:
         return bool(labels.get("pod-template-generation") == generation)
     return True
+
+
+def _is_starting(pod: Json) -> bool:
+    """Whether containers wait for what comes before them: volumes, a network."""
+    status = pod.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return any(((one.get("state") or {}).get("waiting") or {}).get("reason") in _STARTING for one in containers)
 
 
 def _when(event: Mapping[str, Any]) -> str:

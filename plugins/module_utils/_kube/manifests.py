@@ -110,7 +110,8 @@ class _Application:
         end = time.monotonic() + self._timeout
         rolled = {item.key for item in self.items if item.rolled}
         applied = [item.after for item in self._applier.items if item.after]
-        wait_for(self._api, applied, self._timeout, rolled, report=self._progress)
+        changed = {item.key for item in self.items if item.changed}
+        wait_for(self._api, applied, self._timeout, rolled, changed=changed, report=self._progress)
         if self._pruner:
             await_end(self._api, self._pruner.items, max(0.0, end - time.monotonic()))
 

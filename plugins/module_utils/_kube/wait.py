@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Progress", "progress_of", "waits_for"]
+__all__ = ["UNSEEN", "Progress", "budget_progress", "progress_of", "service_progress", "waits_for"]
 
 Object = Mapping[str, Any]
 
@@ -51,7 +51,8 @@ def _is_seen(obj: Object) -> bool:
     return int((obj.get("status") or {}).get("observedGeneration") or 0) >= int(obj["metadata"].get("generation") or 0)
 
 
-_UNSEEN = _busy("its controller has not seen it yet")
+# Its status tells of another revision, or of none.
+UNSEEN = _busy("its controller has not seen it yet")
 
 
 def _deployment(obj: Object) -> Progress:
@@ -62,7 +63,7 @@ def _deployment(obj: Object) -> Progress:
     )
     progressing = _condition(obj, "Progressing")
     if not _is_seen(obj):
-        found = _UNSEEN
+        found = UNSEEN
     elif spec.get("paused"):
         found = _done("paused")
     elif progressing.get("reason") == "ProgressDeadlineExceeded":
@@ -80,25 +81,26 @@ def _deployment(obj: Object) -> Progress:
 
 def _stateful_set(obj: Object) -> Progress:
     if not _is_seen(obj):
-        return _UNSEEN
+        return UNSEEN
     spec, status = obj["spec"], obj.get("status") or {}
     wanted = int(spec.get("replicas", 1))
     strategy = spec.get("updateStrategy") or {}
-    total, ready, updated = (int(status.get(key) or 0) for key in ("replicas", "readyReplicas", "updatedReplicas"))
+    state = "available" if spec.get("minReadySeconds") else "ready"
+    total, ready, updated = (int(status.get(key) or 0) for key in ("replicas", f"{state}Replicas", "updatedReplicas"))
     if total != wanted:
         return _busy(f"{total} of {wanted} pods exist")
     if ready < wanted:
-        return _busy(f"{ready} of {wanted} pods are ready")
+        return _busy(f"{ready} of {wanted} pods are {state}")
     if strategy.get("type") != "OnDelete":
         kept = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
         if status.get("currentRevision") != status.get("updateRevision") and updated < wanted - kept:
             return _busy(f"{updated} of {max(0, wanted - kept)} pods are of the present revision")
-    return _done(f"{ready} of {wanted} pods are ready")
+    return _done(f"{ready} of {wanted} pods are {state}")
 
 
 def _daemon_set(obj: Object) -> Progress:
     if not _is_seen(obj):
-        return _UNSEEN
+        return UNSEEN
     status = obj.get("status") or {}
     wanted, updated, available = (
         int(status.get(key) or 0) for key in ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
@@ -119,7 +121,8 @@ def _job(obj: Object) -> Progress:
     if obj["spec"].get("suspend"):
         return _done("suspended")
     status = obj.get("status") or {}
-    return _busy(f"{status.get('succeeded') or 0} of {obj['spec'].get('completions') or 1} completions")
+    failures = f", {status['failed']} failed" if status.get("failed") else ""
+    return _busy(f"{status.get('succeeded') or 0} of {obj['spec'].get('completions') or 1} completions{failures}")
 
 
 def _claim(obj: Object) -> Progress:
@@ -147,6 +150,44 @@ def _pod(obj: Object) -> Progress:
     return _busy(f"phase {phase or 'unknown'}")
 
 
+def _namespace(obj: Object) -> Progress:
+    phase = (obj.get("status") or {}).get("phase")
+    if phase == "Terminating":
+        return _failed("it is being deleted")
+    return _done("active") if phase == "Active" else _busy(f"phase {phase or 'unknown'}")
+
+
+def _budget(obj: Object) -> Progress:
+    return budget_progress(obj, fed=False)
+
+
+def budget_progress(obj: Object, *, fed: bool) -> Progress:
+    """A PodDisruptionBudget is done when its controller has seen it and, where its pods come from the same set (`fed`),
+    has counted as many of them as healthy as there are to be. It cannot tell whether other pods will ever be."""
+    if not _is_seen(obj):
+        return UNSEEN
+    status = obj.get("status") or {}
+    allowed = _condition(obj, "DisruptionAllowed")
+    if allowed.get("reason") == "SyncFailed":
+        return _busy(_said(allowed))
+    healthy, desired, expected = (
+        int(status.get(key) or 0) for key in ("currentHealthy", "desiredHealthy", "expectedPods")
+    )
+    if fed and healthy < min(desired, expected):
+        return _busy(f"{healthy} of {min(desired, expected)} pods are healthy")
+    return _done(f"{status.get('disruptionsAllowed') or 0} disruptions are allowed")
+
+
+def service_progress(slices: Iterable[Object]) -> Progress:
+    """A Service whose pods come from the same set is done when one of them is ready. `slices`: its EndpointSlices."""
+    ready = sum(
+        (endpoint.get("conditions") or {}).get("ready") is not False
+        for one in slices
+        for endpoint in one.get("endpoints") or []
+    )
+    return _done(f"{ready} endpoints are ready") if ready else _busy("no endpoint is ready")
+
+
 _PREDICATES: dict[tuple[str, str], Callable[[Object], Progress]] = {
     ("apps", "Deployment"): _deployment,
     ("apps", "StatefulSet"): _stateful_set,
@@ -155,6 +196,8 @@ _PREDICATES: dict[tuple[str, str], Callable[[Object], Progress]] = {
     ("", "PersistentVolumeClaim"): _claim,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
     ("", "Pod"): _pod,
+    ("", "Namespace"): _namespace,
+    ("policy", "PodDisruptionBudget"): _budget,
 }
 
 

@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders Jinja templates of Kubernetes objects on the controller."""
+"""Reads Kubernetes objects on the controller: from files as they are, and from Jinja templates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.definitions import problems_in
 
-__all__ = ["find", "render"]
+__all__ = ["read", "render"]
 
 _ENDINGS = (".yml", ".yaml", ".yml.j2", ".yaml.j2")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -31,27 +31,38 @@ def render(action: ActionBase, names: Iterable[str], task_vars: Mapping[str, Any
 
     Raises CeleryOpsError with the first template that cannot be rendered, or with all that is wrong with the documents.
     """
+    paths = (path for name in names for path in _files(action, name))
+    return _checked(((path, _rendered(action, path, task_vars)) for path in paths), " as rendered")
+
+
+def read(action: ActionBase, names: Iterable[str]) -> list[Any]:
+    """The documents of files as they are, decrypted where Ansible Vault has encrypted them. Raises CeleryOpsError."""
+    paths = (_find(action, "files", name) for name in names)
+    return _checked(((path, _text(action, path)) for path in paths), "")
+
+
+def _checked(contents: Iterable[tuple[Path, Any]], lines_are: str) -> list[Any]:
     found: list[Any] = []
     problems: list[str] = []
-    for path in (path for name in names for path in _files(action, name)):
-        rendered = _rendered(action, path, task_vars)
+    for path, content in contents:
         try:
-            for place, line, document in _documents(rendered):
-                problems += [f"{path}, document {place} (line {line} as rendered): {x}" for x in problems_in(document)]
+            for place, line, document in _documents(content):
+                where = f"{path}, document {place} (line {line}{lines_are})"
+                problems += [f"{where}: {problem}" for problem in problems_in(document)]
                 found.append(document)
         except yaml.YAMLError as error:
-            problems.append(f"{path}, {_told(error)}")
+            problems.append(f"{path}, {_told(error, lines_are)}")
     if problems:
         raise CeleryOpsError(
-            "what the templates render is not valid",
+            "the definitions are not valid",
             expected="YAML documents of objects with apiVersion, kind and metadata.name",
             found="; ".join(problems),
-            remedy="correct the templates; nothing was applied",
+            remedy="correct what is named; nothing was applied",
         )
     return found
 
 
-def find(action: ActionBase, folder: str, name: str) -> Path:
+def _find(action: ActionBase, folder: str, name: str) -> Path:
     """A file or folder on the controller: a role's own `folder`, then the playbook's, as every action looks for it."""
     try:
         return Path(action._find_needle(folder, name))
@@ -66,7 +77,7 @@ def find(action: ActionBase, folder: str, name: str) -> Path:
 
 
 def _files(action: ActionBase, name: str) -> list[Path]:
-    path = find(action, "templates", name)
+    path = _find(action, "templates", name)
     if not path.is_dir():
         return [path]
     files = sorted(one for one in path.iterdir() if one.name.endswith(_ENDINGS) and one.is_file())
@@ -85,7 +96,7 @@ def _rendered(action: ActionBase, path: Path, task_vars: Mapping[str, Any]) -> A
     roots = [*(task_vars.get("ansible_search_path") or []), action._loader.get_basedir(), str(path.parent)]
     places = [place for root in roots for place in (str(Path(root, "templates")), root)]
     templar = action._templar.copy_with_new_env(searchpath=places, available_variables=dict(task_vars))
-    source = action._loader.get_text_file_contents(str(path))
+    source = _text(action, path)
     try:
         return templar.template(trust_as_template(source), escape_backslashes=False, overrides={"trim_blocks": True})
     except AnsibleError as error:
@@ -95,6 +106,18 @@ def _rendered(action: ActionBase, path: Path, task_vars: Mapping[str, Any]) -> A
             expected="a Jinja template whose variables are all defined",
             found=_where(error, message, source) + message,
             remedy="correct the template or define the variable; nothing was applied",
+        ) from error
+
+
+def _text(action: ActionBase, path: Path) -> str:
+    try:
+        return str(action._loader.get_text_file_contents(str(path)))
+    except (AnsibleError, OSError, UnicodeDecodeError) as error:
+        raise CeleryOpsError(
+            f"{path} cannot be read",
+            expected="a text file in UTF-8, plain or encrypted with a vault password that is given",
+            found=str(getattr(error, "message", error)),
+            remedy="correct the file, or name the vault's password",
         ) from error
 
 
@@ -120,14 +143,14 @@ def _where(error: BaseException, message: str, source: str) -> str:
     return f"line {' or '.join(map(str, sorted(lines)))}: " if lines else ""
 
 
-def _documents(rendered: Any) -> Iterator[tuple[int, int, Any]]:
+def _documents(content: Any) -> Iterator[tuple[int, int, Any]]:
     """(number, line at which it begins, value) of every document."""
-    if not isinstance(rendered, str):
-        values = rendered if isinstance(rendered, list) else [rendered]
+    if not isinstance(content, str):
+        values = content if isinstance(content, list) else [content]
         yield from ((place, 1, value) for place, value in enumerate(values, start=1))
         return
     # As bytes: the C parser takes no subclass of str, and what Ansible renders may be one.
-    loader = _Loader(rendered.encode())
+    loader = _Loader(content.encode())
     try:
         place = 0
         while loader.check_node():
@@ -138,9 +161,9 @@ def _documents(rendered: Any) -> Iterator[tuple[int, int, Any]]:
         loader.dispose()
 
 
-def _told(error: yaml.YAMLError) -> str:
+def _told(error: yaml.YAMLError, lines_are: str) -> str:
     """Where and what, without the line itself: a secret may stand in it."""
     mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1} as rendered: " if mark else ""
+    where = f"line {mark.line + 1}, column {mark.column + 1}{lines_are}: " if mark else ""
     said = [getattr(error, part, None) for part in ("context", "problem", "reason")]
     return where + (" ".join(str(part) for part in said if part) or "no YAML")
