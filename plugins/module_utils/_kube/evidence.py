@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .client import Api, KubeError
-from .pods import NEVER, SOON, Trouble, claim_trouble, creation_trouble, mount_trouble, scheduling_trouble, trouble_of
+from .pods import (
+    NEVER,
+    SOON,
+    Trouble,
+    budget_trouble,
+    claim_trouble,
+    creation_trouble,
+    mount_trouble,
+    scheduling_trouble,
+    trouble_of,
+)
 from .resources import Json, ObjectRef, key_of
 
 __all__ = ["Evidence", "Look", "Pods"]
@@ -126,6 +136,9 @@ class Evidence:
         if obj["kind"] == _CLAIM:
             said = look.latest(obj, "FailedBinding", "ProvisioningFailed", "WaitForFirstConsumer")
             trouble = claim_trouble(obj, *said) if said else None
+            return [trouble] if trouble else []
+        if obj["kind"] == "PodDisruptionBudget":
+            trouble = budget_trouble(obj)
             return [trouble] if trouble else []
         pods = look.pods_of(obj)
         found = []

@@ -18,6 +18,7 @@ __all__ = [
     "NEVER",
     "SOON",
     "Trouble",
+    "budget_trouble",
     "claim_trouble",
     "creation_trouble",
     "mount_trouble",
@@ -190,6 +191,15 @@ def creation_trouble(maker: Object, message: str) -> Trouble:
     elif _WEBHOOK in message:
         patience = LATER
     return Trouble(f"{maker['kind']} {maker['metadata']['name']}", "FailedCreate", message, patience)
+
+
+def budget_trouble(budget: Object) -> Trouble | None:
+    """Pods that no controller counts, such as ones that nobody has made: soon, or never."""
+    for condition in (budget.get("status") or {}).get("conditions") or []:
+        if condition.get("reason") == "SyncFailed":
+            where = f"PodDisruptionBudget {budget['metadata']['name']}"
+            return Trouble(where, "SyncFailed", str(condition.get("message") or ""), SOON)
+    return None
 
 
 def mount_trouble(pod: Object, reason: str, message: str) -> Trouble:

@@ -164,12 +164,13 @@ def _budget(obj: Object) -> Progress:
 def budget_progress(obj: Object, *, fed: bool) -> Progress:
     """A PodDisruptionBudget is done when its controller has seen it and, where its pods come from the same set (`fed`),
     has counted as many of them as healthy as there are to be. It cannot tell whether other pods will ever be."""
+    allowed = _condition(obj, "DisruptionAllowed")
+    if allowed.get("reason") == "SyncFailed":
+        # Then the controller does not note which generation it has seen.
+        return _busy(_said(allowed))
     if not _is_seen(obj):
         return UNSEEN
     status = obj.get("status") or {}
-    allowed = _condition(obj, "DisruptionAllowed")
-    if allowed.get("reason") == "SyncFailed":
-        return _busy(_said(allowed))
     healthy, desired, expected = (
         int(status.get(key) or 0) for key in ("currentHealthy", "desiredHealthy", "expectedPods")
     )

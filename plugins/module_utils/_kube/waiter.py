@@ -31,7 +31,7 @@ _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _SLICES = ("discovery.k8s.io/v1", "EndpointSlice")
 _SERVICE_NAME = "kubernetes.io/service-name"
 _WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
-_CLAIM = "PersistentVolumeClaim"
+_CLAIM, _BUDGET = "PersistentVolumeClaim", "PodDisruptionBudget"
 
 
 def _nobody(_line: str) -> None:
@@ -111,7 +111,7 @@ class _Waiter:
 
     def _progress(self, key: Key) -> Progress:
         obj = self._objects[key]
-        if key.kind == "PodDisruptionBudget":
+        if key.kind == _BUDGET:
             return budget_progress(obj, fed=key in self._feeders)
         if key.kind == "Service":
             slices = self.streams.objects(*_SLICES, key.namespace) or {}
@@ -195,7 +195,7 @@ class _Waiter:
 
     def _look(self, waiting: Set[Key], *, events: bool) -> set[Key]:
         """Looks for what keeps objects from getting ready; raises what will do so for good."""
-        keys = [key for key in sorted(waiting) if key.kind in (*_WITH_PODS, _CLAIM)]
+        keys = [key for key in sorted(waiting) if key.kind in (*_WITH_PODS, _CLAIM, _BUDGET)]
         look = self._evidence.look((self._objects[key] for key in keys), events=events)
         left = set(waiting)
         for key in sorted(waiting - set(keys)):

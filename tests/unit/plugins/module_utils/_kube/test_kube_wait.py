@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.feeding import feeders
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.pods import (
     Trouble,
+    budget_trouble,
     claim_trouble,
     creation_trouble,
     mount_trouble,
@@ -138,6 +139,14 @@ def test_volumes_of_pods(reason: str, message: str, patience: float) -> None:
 def test_claims(reason: str, message: str, patience: float | None) -> None:
     trouble = claim_trouble({"metadata": {"name": "data"}}, reason, message)
     assert (trouble.patience if trouble else None) == patience
+
+
+def test_budgets() -> None:
+    condition = {"type": "DisruptionAllowed", "reason": "SyncFailed", "message": "found no controllers"}
+    budget = {"metadata": {"name": "web"}, "status": {"conditions": [condition]}}
+    trouble = budget_trouble(budget)
+    assert trouble == Trouble("PodDisruptionBudget web", "SyncFailed", "found no controllers", 20)
+    assert budget_trouble({**budget, "status": {"conditions": [{**condition, "reason": "SufficientPods"}]}}) is None
 
 
 @pytest.mark.parametrize(
