@@ -59,8 +59,6 @@ def _say(command: str, options: Options, packed: Release) -> None:
     log("info", f"Starting k3s {command} {packed.version} (standin)")
     for name in options.without_effect():
         log("warning", f"--{name} is k3s's, and has no effect in the stand-in")
-    for name, source in TABLE["sources"].items():
-        log("debug", f"options of {name}: {source}")
 
 
 def _pass_on(command: str, arguments: list[str], packed: Release) -> int:

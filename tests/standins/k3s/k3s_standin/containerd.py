@@ -134,6 +134,7 @@ state = '/run/k3s/containerd'
     conf_dir = '{self._agent}/etc/cni/net.d'
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
     runtime_type = 'io.containerd.runc.v2'
+    runtime_path = '{self._programs}/containerd-shim-runc-v2'
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
       SystemdCgroup = true
 """

@@ -16,7 +16,7 @@ from .https import Client, HttpError, context
 from .node import Node, kubeconfig
 from .options import TABLE, Options
 from .pki import Pki, Subject
-from .processes import Children, Fatal, log, run, wait_until
+from .processes import Children, Fatal, run, wait_until
 from .release import Release
 from .tokens import Token
 
@@ -226,6 +226,5 @@ class ControlPlane:
 def _ready(api: Client) -> bool:
     try:
         return api.get("/readyz") == b"ok"
-    except (OSError, HttpError) as error:
-        log("debug", f"kube-apiserver: {error}")
+    except (OSError, HttpError):
         return False

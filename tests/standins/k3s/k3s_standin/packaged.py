@@ -15,7 +15,7 @@ from .release import Release
 __all__ = ["NOT_CARRIED", "base_objects", "coredns", "local_storage"]
 
 # Packaged components of k3s that this stand-in cannot offer, disabled or not.
-NOT_CARRIED = ("metrics-server", "runtimes", "servicelb", "traefik")
+NOT_CARRIED = ("metrics-server", "servicelb", "traefik")
 _SYSTEM = "kube-system"
 
 

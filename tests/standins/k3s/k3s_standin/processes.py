@@ -17,6 +17,8 @@ from pathlib import Path
 
 __all__ = ["Children", "Fatal", "log", "notify", "run", "wait_until"]
 
+# Seconds. An API server waits much longer for its watches, which k3s's does not.
+_PATIENCE = 5
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -76,17 +78,13 @@ class Children:
         """The name of a component that is gone, or nothing."""
         return next((name for name, process in self._running.items() if process.poll() is not None), "")
 
-    def stop(self, *names: str) -> None:
-        """End these components, or all, in the reverse order of their start."""
-        for name in reversed([each for each in self._running if not names or each in names]):
-            process = self._running.pop(name)
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                log("warning", f"{name} did not end within 20 s of SIGTERM; killing it")
-                process.kill()
-                process.wait()
+    def stop(self) -> None:
+        """End all components at once, as k3s's are gone with its process; etcd last, for the others write to it."""
+        etcd = self._running.pop("etcd", None)
+        _end(self._running)
+        self._running = {}
+        if etcd:
+            _end({"etcd": etcd})
 
 
 def wait_until(children: Children, ready: Callable[[], bool], what: str, seconds: float = 180) -> None:
@@ -99,6 +97,19 @@ def wait_until(children: Children, ready: Callable[[], bool], what: str, seconds
             raise Fatal(f"{what}: interrupted")
         if time.monotonic() > deadline:
             raise Fatal(f"{what}: not within {seconds:.0f} s")
+
+
+def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    for process in processes.values():
+        process.terminate()
+    deadline = time.monotonic() + _PATIENCE
+    for name, process in processes.items():
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log("info", f"{name} still had something open {_PATIENCE} s after SIGTERM; it is killed")
+            process.kill()
+            process.wait()
 
 
 def run(arguments: Sequence[str], *, environment: Mapping[str, str] | None = None, text: str = "") -> str:

@@ -142,7 +142,7 @@ async def _request(head: bytes, reader: asyncio.StreamReader) -> Request | None:
     headers = {
         name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
     }
-    path = rest.partition(" ")[0]
+    path = rest.partition(" ")[0].partition("?")[0]
     if not path.startswith(("/cacerts", "/ping", "/v1-k3s/", "/version")):
         return None
     length = int(headers.get("content-length", "0"))

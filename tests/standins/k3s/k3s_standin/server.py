@@ -242,18 +242,22 @@ class _Server:
                 self._release, self._options["default-local-storage-path"] or f"{self._options.data}/storage"
             ),
         }
-        objects = base_objects() + [item for name, each in wanted.items() if name not in disabled for item in each]
-        self._kubectl(objects, "apply", "--server-side", "--force-conflicts", "--field-manager=deploy@k3s")
-        for name in disabled:
-            # k3s removes what it deployed before it was told not to.
-            if name in wanted and (self._folder / f"manifests/{name}.json").exists():
-                self._kubectl(wanted[name], "delete", "--ignore-not-found", "--wait=false")
-                (self._folder / f"manifests/{name}.json").unlink()
+        components = {name: each for name, each in wanted.items() if name not in disabled}
         manifests = self._folder / "manifests"
         manifests.mkdir(exist_ok=True)
-        for name, each in wanted.items():
-            if name not in disabled:
-                (manifests / f"{name}.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": each}))
+        for name in wanted.keys() & disabled:
+            # k3s removes what it deployed before it was told not to.
+            if (manifests / f"{name}.json").exists():
+                self._kubectl(wanted[name], "delete", "--ignore-not-found", "--wait=false")
+                (manifests / f"{name}.json").unlink()
+        # What this cluster was given before is not given again: kubectl takes its time.
+        wait_until(self._children, lambda: bool(_system(api)), "namespace kube-system", 60)
+        cluster = _system(api)
+        for name, each in {"standin": base_objects(), **components}.items():
+            file, content = manifests / f"{name}.json", json.dumps({"cluster": cluster, "items": each})
+            if not file.exists() or file.read_text() != content:
+                self._kubectl(each, "apply", "--server-side", "--force-conflicts", "--field-manager=deploy@k3s")
+                file.write_text(content)
         if missing := [name for name in NOT_CARRIED if name not in disabled]:
             log("warning", f"packaged components that the stand-in does not carry: {', '.join(missing)}")
 
@@ -298,6 +302,14 @@ def _given(options: Options, name: str) -> str:
     """A token from its flag or from the file that its ``-file`` flag names."""
     value, file = options[name], options[f"{name}-file"]
     return str(value or (Path(file).read_text().strip() if file else ""))
+
+
+def _system(api: Client) -> str:
+    """The identity of the namespace kube-system, which is the cluster's own; empty before it exists."""
+    try:
+        return str(api.json("GET", "/api/v1/namespaces/kube-system")["metadata"]["uid"])
+    except (OSError, HttpError):
+        return ""
 
 
 def _answers(api: Client) -> bool:
