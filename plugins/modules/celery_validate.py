@@ -25,10 +25,16 @@ options:
     description: Namespace of the workers and of beat.
     type: str
     required: true
-  worker:
-    description: Name of the workers' Deployment.
-    type: str
-    default: celery-worker
+  workers:
+    description: Names of the workers' Deployments, one for each pool.
+    type: list
+    elements: str
+    default: [celery-worker]
+  settings:
+    description: Celery settings by Deployment, as they were given to its workers. C(inspect conf) reads back what is in
+      effect.
+    type: dict
+    default: {}
   beat:
     description: Name of beat's Deployment.
     type: str
@@ -134,7 +140,8 @@ from ansible_collections.celeryops.platform.plugins.module_utils._module import 
 
 ARGS = {
     "namespace": {"type": "str", "required": True},
-    "worker": {"type": "str", "default": "celery-worker"},
+    "workers": {"type": "list", "elements": "str", "default": ["celery-worker"]},
+    "settings": {"type": "dict", "default": {}},
     "beat": {"type": "str", "default": "celery-beat"},
     "app": {"type": "str", "required": True},
     "queues": {"type": "list", "elements": "str", "required": True},

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.inside import newest_run
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.quantity import parse_quantity
 
-__all__ = ["CHECKS", "Check", "Expectation", "Observation", "evaluate"]
+__all__ = ["CHECKS", "Check", "Expectation", "Observation", "evaluate", "same"]
 
 Json = dict[str, Any]
+# What `inspect conf` shows in place of a value that may be secret
+HIDDEN = "*" * 8
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,13 @@ class Expectation:
     """What a proven platform looks like."""
 
     namespace: str
-    worker: str
+    # Deployments, one for each pool
+    workers: tuple[str, ...]
     beat: str
     queues: tuple[str, ...]
     max_ratio: float = 2.0
+    # Deployment: the Celery settings that its workers were given
+    settings: Mapping[str, Json] = field(default_factory=dict)
     # Seconds by which beat may be late with writing last_run_at.
     lag: float = 180.0
 
@@ -35,9 +40,11 @@ class Expectation:
 class Observation:
     """What was found. ``answers`` is None when no worker could be asked, ``problem`` says why."""
 
-    worker: Json | None
+    # The Deployments of Expectation.workers that are there
+    workers: tuple[Json, ...]
     beat: Json | None
-    worker_pods: tuple[Json, ...] = ()
+    # Deployment: its pods
+    worker_pods: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     beat_pods: tuple[Json, ...] = ()
     pods: tuple[Json, ...] = ()
     answers: Json | None = None
@@ -63,33 +70,45 @@ class Check:
         }
 
 
-def _deployment(obj: Json | None, pods: Iterable[Json], name: str, want: str) -> Check:
-    if obj is None:
-        return Check(name, False, f"no Deployment for {want}", "run site.yml, or name the Deployment in the arguments")
-    desired = int(obj["spec"].get("replicas", 1))
-    status = obj.get("status", {})
-    ready = int(status.get("readyReplicas", 0))
-    updated = int(status.get("updatedReplicas", 0))
-    total = int(status.get("replicas", 0))
+def _running(objects: Iterable[Json], pods: Iterable[Json], name: str) -> Check:
+    """All pods of the Deployments are there, ready, and of the newest kind."""
+    desired = ready = 0
+    passed, titles, namespace = True, [], ""
+    for obj in objects:
+        wanted, status = int(obj["spec"].get("replicas", 1)), obj.get("status", {})
+        counts = [int(status.get(key, 0)) for key in ("readyReplicas", "updatedReplicas", "replicas")]
+        # More pods than wanted: a rollout that is still under way.
+        passed = passed and wanted > 0 and counts == [wanted] * 3
+        desired, ready = desired + wanted, ready + counts[0]
+        titles.append(f"deployment/{obj['metadata']['name']}")
+        namespace = obj["metadata"]["namespace"]
     places = ", ".join(f"{p['metadata']['name']} on {p['spec'].get('nodeName', 'no node')}" for p in pods)
-    # More pods than wanted: a rollout that is still under way.
-    passed = desired > 0 and ready == updated == total == desired
-    title = obj["metadata"]["name"]
     return Check(
         name,
         passed,
         f"{ready} of {desired} ready" + (f": {places}" if places else ""),
-        f"kubectl -n {obj['metadata']['namespace']} describe deployment/{title} and the events of its pods",
+        f"kubectl -n {namespace} describe {' '.join(titles)} and the events of its pods",
     )
 
 
+def _absent(name: str, missing: Iterable[str]) -> Check:
+    want = ", ".join(missing)
+    return Check(name, False, f"no Deployment for {want}", "run site.yml, or name the Deployment in the arguments")
+
+
 def workers_running(expected: Expectation, seen: Observation) -> Check:
-    return _deployment(seen.worker, seen.worker_pods, "workers running", expected.worker)
+    there = {obj["metadata"]["name"] for obj in seen.workers}
+    missing = [name for name in expected.workers if name not in there]
+    if missing:
+        return _absent("workers running", missing)
+    return _running(seen.workers, [pod for pods in seen.worker_pods.values() for pod in pods], "workers running")
 
 
 def beat_running(expected: Expectation, seen: Observation) -> Check:
-    check = _deployment(seen.beat, seen.beat_pods, "beat running", expected.beat)
-    if check.passed and seen.beat is not None and int(seen.beat["spec"].get("replicas", 1)) != 1:
+    if seen.beat is None:
+        return _absent("beat running", [expected.beat])
+    check = _running([seen.beat], seen.beat_pods, "beat running")
+    if check.passed and int(seen.beat["spec"].get("replicas", 1)) != 1:
         return Check(check.name, False, check.evidence, "two schedulers send all twice: set replicas to 1")
     return check
 
@@ -119,12 +138,12 @@ def workers_answer(expected: Expectation, seen: Observation) -> Check:
     if seen.answers is None:
         return _unasked(name, seen)
     pongs = seen.answers["workers"]["pongs"]
-    wanted = int(seen.worker["spec"].get("replicas", 1)) if seen.worker else 0
+    wanted = sum(int(obj["spec"].get("replicas", 1)) for obj in seen.workers)
     return Check(
         name,
         0 < wanted <= len(pongs),
         f"{len(pongs)} of {wanted} answered a ping: {', '.join(pongs) or 'nobody'}",
-        f"kubectl -n {expected.namespace} logs deployment/{expected.worker}: "
+        f"kubectl -n {expected.namespace} logs -l component=celery-worker: "
         "a worker that is ready but silent has lost its control connection",
     )
 
@@ -161,8 +180,50 @@ def queues_consumed(expected: Expectation, seen: Observation) -> Check:
         not orphans,
         f"{len(consumers) - len(orphans)} of {len(consumers)} queues: "
         + ", ".join(f"{queue} {count}" for queue, count in consumers.items()),
-        f"add to celery_worker_queues: {', '.join(orphans)}",
+        f"add to the queues of a pool in celery_worker_pools: {', '.join(orphans)}",
     )
+
+
+def settings_in_effect(expected: Expectation, seen: Observation) -> Check:
+    """What the command line gave each worker is what `inspect conf` reads back."""
+    name = "settings in effect"
+    if not expected.settings:
+        return Check(name, None, "no settings to compare with were given")
+    if seen.answers is None:
+        return _unasked(name, seen)
+    conf = seen.answers["workers"]["conf"]
+    wrong, compared = [], 0
+    for deployment, settings in expected.settings.items():
+        for pod in seen.worker_pods.get(deployment, ()):
+            worker = next((each for each in conf if each.endswith(f"@{pod['metadata']['name']}")), None)
+            for key, value in settings.items() if worker else ():
+                found = conf[worker].get(key)
+                compared += 1
+                if not same(value, found):
+                    wrong.append(f"{worker}: {key} is {found!r} instead of {value!r}")
+    return Check(
+        name,
+        compared > 0 and not wrong,
+        "; ".join(wrong) or f"{compared} values read back from {len(conf)} workers",
+        "look for what sets them again in the application, after its command line was read, and for pods of an "
+        "earlier roll-out",
+    )
+
+
+def same(given: Any, found: Any) -> bool:
+    """Whether a setting has the value it was given, as Celery types it. What Celery hides cannot be told."""
+    if found == HIDDEN:
+        return True
+    if isinstance(given, Mapping):
+        return isinstance(found, Mapping) and all(same(value, found.get(key)) for key, value in given.items())
+    if isinstance(given, (list, tuple)):
+        return isinstance(found, (list, tuple)) and len(given) == len(found) and all(map(same, given, found))
+    if isinstance(given, bool) or isinstance(found, bool):
+        return str(given).lower() == str(found).lower()
+    try:
+        return float(given) == float(found)
+    except (TypeError, ValueError):
+        return str(given) == str(found)
 
 
 def tasks_ran(expected: Expectation, seen: Observation) -> Check:
@@ -224,7 +285,7 @@ def probes_defined(expected: Expectation, seen: Observation) -> Check:
     name = "probes"
     containers = [
         (f"{obj['metadata']['name']}/{container['name']}", container)
-        for obj in (seen.worker, seen.beat)
+        for obj in (*seen.workers, seen.beat)
         if obj is not None
         for container in obj["spec"]["template"]["spec"]["containers"]
     ]
@@ -245,7 +306,7 @@ def probes_defined(expected: Expectation, seen: Observation) -> Check:
 def resources_declared(expected: Expectation, seen: Observation) -> Check:
     name = "resources"
     problems, count = [], 0
-    for obj in (seen.worker, seen.beat):
+    for obj in (*seen.workers, seen.beat):
         for container in _containers(obj) if obj is not None else []:
             count += 1
             where = f"{obj['metadata']['name'] if obj else ''}/{container['name']}"
@@ -267,16 +328,21 @@ def resources_declared(expected: Expectation, seen: Observation) -> Check:
 
 def strategies(expected: Expectation, seen: Observation) -> Check:
     name = "strategies"
-    if seen.worker is None or seen.beat is None:
+    if not seen.workers or seen.beat is None:
         return Check(name, False, "a Deployment is missing", "run site.yml")
-    worker = seen.worker["spec"].get("strategy", {})
+    told = set()
+    for obj in seen.workers:
+        strategy = obj["spec"].get("strategy", {})
+        rolling = strategy.get("rollingUpdate", {})
+        told.add(
+            f"workers {strategy.get('type')} (surge {rolling.get('maxSurge')}, "
+            f"unavailable {rolling.get('maxUnavailable')})"
+        )
     beat = seen.beat["spec"].get("strategy", {})
-    rolling = worker.get("rollingUpdate", {})
     return Check(
         name,
-        worker.get("type") == "RollingUpdate" and beat.get("type") == "Recreate",
-        f"workers {worker.get('type')} (surge {rolling.get('maxSurge')}, "
-        f"unavailable {rolling.get('maxUnavailable')}), beat {beat.get('type')}",
+        all(each.startswith("workers RollingUpdate") for each in told) and beat.get("type") == "Recreate",
+        f"{', '.join(sorted(told))}, beat {beat.get('type')}",
         "workers roll one by one, beat is recreated: an update must never leave two schedulers",
     )
 
@@ -288,6 +354,7 @@ CHECKS: tuple[Callable[[Expectation, Observation], Check], ...] = (
     workers_answer,
     workers_consume,
     queues_consumed,
+    settings_in_effect,
     tasks_ran,
     beat_sends,
     probes_defined,
@@ -299,6 +366,6 @@ CHECKS: tuple[Callable[[Expectation, Observation], Check], ...] = (
 def evaluate(expected: Expectation, seen: Observation) -> list[Check]:
     """Every check, in the order of the report. Where check mode finds nothing yet, nothing has failed."""
     checks = [check(expected, seen) for check in CHECKS]
-    if seen.read_only and seen.worker is None and seen.beat is None:
+    if seen.read_only and not seen.workers and seen.beat is None:
         return [Check(check.name, None, "check mode: nothing is deployed yet") for check in checks]
     return checks

@@ -106,21 +106,24 @@ def _pods_of(deployment: Json | None, pods: tuple[Json, ...]) -> tuple[Json, ...
 def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -> Observation:
     """Everything the checks need, with a single import of the application in a single container."""
     deployments = {obj["metadata"]["name"]: obj for obj in api.list("apps/v1", "Deployment", expected.namespace)}
-    worker, beat = deployments.get(expected.worker), deployments.get(expected.beat)
+    workers = tuple(deployments[name] for name in expected.workers if name in deployments)
+    beat = deployments.get(expected.beat)
     pods = tuple(sorted(api.list("v1", "Pod", expected.namespace), key=lambda pod: str(pod["metadata"]["name"])))
-    worker_pods = _pods_of(worker, pods)
+    worker_pods = {obj["metadata"]["name"]: _pods_of(obj, pods) for obj in workers}
     answers, problem = None, ""
     # A fresh pod is asked: an old one may be about to leave.
-    ready = sorted((p for p in worker_pods if _ready(p)), key=lambda p: str(p["metadata"]["creationTimestamp"]))
-    if ready and worker is not None:
+    every = [pod for each in worker_pods.values() for pod in each]
+    ready = sorted((p for p in every if _ready(p)), key=lambda p: str(p["metadata"]["creationTimestamp"]))
+    if ready:
+        count = sum(int(obj["spec"].get("replicas", 1)) for obj in workers)
         try:
-            answers = _ask(execute, ready[-1], expected, visit, int(worker["spec"].get("replicas", 1)))
+            answers = _ask(execute, ready[-1], expected, visit, count)
         except CeleryOpsError as exc:
             problem = str(exc)
-    elif worker is not None:
-        problem = f"none of {len(worker_pods)} worker pods is ready"
+    elif workers:
+        problem = f"none of {len(every)} worker pods is ready"
     return Observation(
-        worker=worker,
+        workers=workers,
         beat=beat,
         worker_pods=worker_pods,
         beat_pods=_pods_of(beat, pods),
@@ -133,7 +136,13 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
 
 def _ask(execute: Execute, pod: Json, expected: Expectation, visit: Visit, workers: int) -> Json:
     source = inside.__loader__.get_source(inside.__name__)  # type: ignore[union-attr]
-    options = {**asdict(visit), "queues": list(expected.queues), "workers": workers, "lag": expected.lag}
+    options = {
+        **asdict(visit),
+        "queues": list(expected.queues),
+        "workers": workers,
+        "lag": expected.lag,
+        "settings": sorted({key for settings in expected.settings.values() for key in settings}),
+    }
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     limit = visit.task_timeout + visit.beat_timeout + 60
     command = [visit.python, "-c", BOOTSTRAP.format(size=len(source)), json.dumps(options)]

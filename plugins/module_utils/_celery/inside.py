@@ -25,7 +25,7 @@ __all__ = ["MARK", "answer", "interval", "main", "newest_run"]
 
 # Applications print when they are imported. The answer is the line that starts with this.
 MARK = "CELERYOPS-ANSWER "
-NOBODY: dict[str, Any] = {"pongs": [], "queues": {}, "probes": {}}
+NOBODY: dict[str, Any] = {"pongs": [], "queues": {}, "probes": {}, "conf": {}}
 
 
 def broker(app: Any, connections: int, within: float) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def broker(app: Any, connections: int, within: float) -> dict[str, Any]:
     return {"url": shown, "roles": roles, "backend": app.backend.as_uri()}
 
 
-def workers(app: Any, expected: int, within: float) -> dict[str, Any]:
-    """Who answers a ping, from which queues each consumes, and what the probes in them know."""
+def workers(app: Any, expected: int, within: float, settings: list[str]) -> dict[str, Any]:
+    """Who answers a ping, from which queues each consumes, what the probes know, and the settings in effect."""
 
     def ask(command: str, limit: int) -> dict[str, Any]:
         replies = app.control.broadcast(command, reply=True, timeout=within, limit=limit) or []
@@ -64,11 +64,13 @@ def workers(app: Any, expected: int, within: float) -> dict[str, Any]:
         return NOBODY
     queues = ask("active_queues", len(pongs))
     probes = ask("celeryops_probe", len(pongs))
+    conf = ask("conf", len(pongs)) if settings else {}
     return {
         "pongs": sorted(pongs),
         "queues": {name: sorted(queue["name"] for queue in reply) for name, reply in queues.items()},
         # A worker without the probes answers with an error.
         "probes": {name: reply for name, reply in probes.items() if "consuming" in reply},
+        "conf": {name: {key: reply[key] for key in settings if key in reply} for name, reply in conf.items()},
     }
 
 
@@ -171,7 +173,7 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
         if not all(role in ("master", "connected") for role in found["broker"]["roles"]):
             # Celery would retry for minutes what is plain already.
             return {**found, "workers": NOBODY, "tasks": None, "entries": None}
-        found["workers"] = workers(app, options["workers"], options["within"])
+        found["workers"] = workers(app, options["workers"], options["within"], options["settings"])
         found["tasks"] = (
             tasks(app, options["task"], options["queues"], options["task_timeout"]) if options["send"] else None
         )
@@ -183,7 +185,7 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
         found["time"] = time.time()
         while found["entries"] is not None and newest_run(found, options["lag"]) is None and time.monotonic() < end:
             time.sleep(2)
-            found["workers"] = workers(app, options["workers"], options["within"])
+            found["workers"] = workers(app, options["workers"], options["within"], options["settings"])
             found.update(entries=entries(), time=time.time())
     return found
 

@@ -30,11 +30,12 @@ def validate(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: b
     """Fills in `result`: passed, checks, pods. A failed check raises CeleryOpsError, but not in check mode."""
     expected = Expectation(
         namespace=params["namespace"],
-        worker=params["worker"],
+        workers=tuple(params["workers"]),
         beat=params["beat"],
         queues=tuple(params["queues"]),
         max_ratio=params["max_ratio"],
         lag=params["beat_lag"],
+        settings=params["settings"],
     )
     visit = Visit(
         app=params["app"],
@@ -64,7 +65,7 @@ def _look(params: Mapping[str, Any], expected: Expectation, visit: Visit, check_
         # On a fresh machine check mode has only said that there would be a cluster.
         if not check_mode:
             raise
-        return Observation(worker=None, beat=None, read_only=True)
+        return Observation(workers=(), beat=None, read_only=True)
 
     def execute(call: Call) -> tuple[int, str, str]:
         done = exec_in_pod(

@@ -19,7 +19,9 @@ from celery.schedules import crontab, schedule
 from celery_running import HERE, Redis, Running
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import same
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import BOOTSTRAP
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.pools import words
 
 OPTIONS = {
     "app": "tiny",
@@ -33,6 +35,7 @@ OPTIONS = {
     "task_timeout": 10.0,
     "beat_timeout": 0.0,
     "lag": 180.0,
+    "settings": [],
 }
 
 
@@ -70,6 +73,22 @@ def test_healthy(worker: Callable[..., Running], redis: Redis) -> None:
         ("a", "SUCCESS", "'hello'"),
         ("b", "SUCCESS", "'hello'"),
     ]
+
+
+def test_settings_on_the_command_line_are_read_back(worker: Callable[..., Running], redis: Redis) -> None:
+    given = {
+        "broker_transport_options": {"visibility_timeout": 900, "priority_steps": [0, 5]},
+        "task_acks_late": True,
+        "task_time_limit": 400,
+        "worker_prefetch_multiplier": 1,
+    }
+    fields = {"kind": "prefork", "concurrency": 2, "queues": ["a", "b"], "flags": [], "log_level": "info"}
+    command = words({**fields, "settings": given}, "tiny", [])
+    worker(*command[command.index("--") :])
+    found = ask(redis, send=False, settings=[*given, "task_soft_time_limit"])["workers"]["conf"]
+    (conf,) = found.values()
+    assert [name for name, value in given.items() if not same(value, conf[name])] == []
+    assert "task_soft_time_limit" not in conf
 
 
 def test_queue_without_consumer_has_no_result(worker: Callable[..., Running], redis: Redis) -> None:

@@ -16,10 +16,12 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks 
     Expectation,
     Observation,
     evaluate,
+    same,
 )
 
 QUEUES = ("celery", "webhooks")
-EXPECTED = Expectation("shop", "celery-worker", "celery-beat", QUEUES)
+SETTINGS = {"celery-worker": {"task_acks_late": True, "worker_soft_shutdown_timeout": 45}}
+EXPECTED = Expectation("shop", ("celery-worker",), "celery-beat", QUEUES, settings=SETTINGS)
 NOW = 1_000_000.0
 
 
@@ -58,6 +60,7 @@ def answers() -> dict[str, Any]:
     probe = {"consuming": True, "consuming_age": 1.5, "beat": {}}
     run = {"task": "retry", "id": "1", "state": "SUCCESS", "queue": "webhooks", "finished": NOW - 70}
     names = ("celery@one", "celery@two")
+    conf = {"task_acks_late": True, "worker_soft_shutdown_timeout": 45.0}
     return {
         "broker": {
             "url": "redis://:**@redis-0:6379/0",
@@ -68,6 +71,7 @@ def answers() -> dict[str, Any]:
             "pongs": list(names),
             "queues": {name: list(QUEUES) for name in names},
             "probes": {names[0]: {**probe, "beat": {"webhooks: retry failed": run}}, names[1]: probe},
+            "conf": dict.fromkeys(names, conf),
         },
         "tasks": [
             {"queue": queue, "state": "SUCCESS", "seconds": 0.1, "result": "{}", "problem": ""} for queue in QUEUES
@@ -89,9 +93,9 @@ def answers() -> dict[str, Any]:
 @pytest.fixture
 def healthy() -> Observation:
     return Observation(
-        worker=deployment("celery-worker", 2, "RollingUpdate"),
+        workers=(deployment("celery-worker", 2, "RollingUpdate"),),
         beat=deployment("celery-beat", 1, "Recreate"),
-        worker_pods=(pod("celery-worker-a", "node-1"), pod("celery-worker-b", "node-2")),
+        worker_pods={"celery-worker": (pod("one", "node-1"), pod("two", "node-2"))},
         beat_pods=(pod("celery-beat-a", "node-1"),),
         answers=answers(),
     )
@@ -109,9 +113,7 @@ def test_healthy_platform_passes_every_check(healthy: Observation) -> None:
 
 
 def test_evidence_says_where_and_when(healthy: Observation) -> None:
-    assert judge(healthy, "workers running").evidence == (
-        "2 of 2 ready: celery-worker-a on node-1, celery-worker-b on node-2"
-    )
+    assert judge(healthy, "workers running").evidence == ("2 of 2 ready: one on node-1, two on node-2")
     assert judge(healthy, "beat's tasks run").evidence == (
         "'webhooks: retry failed' (retry) ran 70 s ago, last run recorded 71 s ago, run 3, due every 60 s"
     )
@@ -127,24 +129,39 @@ def test_evidence_says_where_and_when(healthy: Observation) -> None:
     ],
 )
 def test_incomplete_rollout_fails(healthy: Observation, status: dict[str, int]) -> None:
-    assert healthy.worker is not None
-    assert judge(replace(healthy, worker={**healthy.worker, "status": status}), "workers running").passed is False
+    (worker,) = healthy.workers
+    assert judge(replace(healthy, workers=({**worker, "status": status},)), "workers running").passed is False
+
+
+def test_every_pool_counts(healthy: Observation) -> None:
+    expected = replace(EXPECTED, workers=("celery-worker", "celery-worker-reports"))
+    check = judge(healthy, "workers running", expected)
+    assert (check.passed, check.evidence) == (False, "no Deployment for celery-worker-reports")
+    (worker,) = healthy.workers
+    more = deployment("celery-worker-reports", 1, "RollingUpdate")
+    both = replace(healthy, workers=(worker, more))
+    assert judge(both, "workers running", expected).evidence.startswith("3 of 3 ready")
+    assert judge(both, "workers answer", expected).evidence.startswith("2 of 3 answered")
+    more["status"]["readyReplicas"] = 0
+    assert judge(both, "workers running", expected).passed is False
+    more["spec"]["strategy"]["type"] = "Recreate"
+    assert judge(both, "strategies", expected).passed is False
 
 
 def test_nothing_there_fails_with_a_remedy() -> None:
-    checks = evaluate(EXPECTED, Observation(worker=None, beat=None, problem="there are no workers"))
+    checks = evaluate(EXPECTED, Observation(workers=(), beat=None, problem="there are no workers"))
     assert {check.passed for check in checks} == {False}
     assert all(check.as_dict()["remedy"] for check in checks)
 
 
 def test_nothing_there_yet_has_not_failed_in_check_mode() -> None:
-    checks = evaluate(EXPECTED, Observation(worker=None, beat=None, read_only=True))
+    checks = evaluate(EXPECTED, Observation(workers=(), beat=None, read_only=True))
     assert {check.passed for check in checks} == {None}
 
 
 def test_workers_scaled_to_zero_fail(healthy: Observation) -> None:
     none = deployment("celery-worker", 0, "RollingUpdate")
-    assert judge(replace(healthy, worker=none), "workers running").passed is False
+    assert judge(replace(healthy, workers=(none,)), "workers running").passed is False
 
 
 def test_two_beats_fail(healthy: Observation) -> None:
@@ -190,6 +207,36 @@ def test_orphaned_queue_is_named(healthy: Observation) -> None:
     assert str(check.remedy).endswith("webhooks")
 
 
+def test_a_setting_that_is_not_in_effect_is_named(healthy: Observation) -> None:
+    other = {"celery@two": {"task_acks_late": False, "worker_soft_shutdown_timeout": 45.0}}
+    check = judge(changed(healthy, workers__conf=other), "settings in effect")
+    assert (check.passed, check.evidence) == (False, "celery@two: task_acks_late is False instead of True")
+    assert judge(healthy, "settings in effect").evidence == "4 values read back from 2 workers"
+    assert judge(changed(healthy, workers__conf={}), "settings in effect").passed is False
+    assert judge(healthy, "settings in effect", replace(EXPECTED, settings={})).passed is None
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "outcome"),
+    [
+        ("500", 500.0, True),
+        (500, 501.0, False),
+        (True, "true", True),
+        (True, 1, False),
+        ("info", "info", True),
+        ("info", None, False),
+        ({"a": 1}, {"a": 1, "b": 2}, True),
+        ({"a": 1}, {"b": 2}, False),
+        ({"a": 1}, "text", False),
+        ([1, 2], [1, 2], True),
+        ([1, 2], [1], False),
+        ("secret", "********", True),
+    ],
+)
+def test_values_as_celery_types_them(given: Any, found: Any, outcome: bool) -> None:
+    assert same(given, found) is outcome
+
+
 def test_missing_result_fails(healthy: Observation) -> None:
     lost = {"queue": "webhooks", "state": "NO RESULT", "problem": "TimeoutError: 20 s"}
     check = judge(changed(healthy, tasks=[lost]), "a task through each queue")
@@ -232,10 +279,9 @@ def test_unreadable_schedule_says_why(healthy: Observation) -> None:
 
 
 def with_container(seen: Observation, one: dict[str, Any]) -> Observation:
-    worker = copy.deepcopy(seen.worker)
-    assert worker is not None
+    (worker,) = copy.deepcopy(seen.workers)
     worker["spec"]["template"]["spec"]["containers"] = [one]
-    return replace(seen, worker=worker)
+    return replace(seen, workers=(worker,))
 
 
 def test_missing_probe_fails(healthy: Observation) -> None:

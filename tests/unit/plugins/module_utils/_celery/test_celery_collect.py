@@ -19,7 +19,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect
     pod_rows,
 )
 
-EXPECTED = Expectation("shop", "celery-worker", "celery-beat", ("celery",))
+EXPECTED = Expectation("shop", ("celery-worker",), "celery-beat", ("celery",), settings={"celery-worker": {"a": 1}})
 VISIT = Visit(app="config", task="config.celery.debug_task")
 
 
@@ -90,6 +90,7 @@ def test_newest_ready_worker_is_asked() -> None:
     assert calls[0].stdin.startswith("# Copyright")
     options = json.loads(calls[0].command[-1])
     assert (options["workers"], options["queues"], options["send"]) == (2, ["celery"], True)
+    assert options["settings"] == ["a"]
 
 
 def test_no_worker_is_ready() -> None:

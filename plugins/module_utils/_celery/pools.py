@@ -1,0 +1,104 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Worker pools as they are declared, made complete; and the command line that runs one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+
+__all__ = ["DEFAULT", "complete", "words"]
+
+Json = dict[str, Any]
+
+# Its Deployment has the workload's own name; others get their pool's name appended.
+DEFAULT = "default"
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+# The Deployment's name becomes a label; its pods' names get seventeen characters more.
+LONGEST = 46
+
+# What a pool adds to instead of replacing it
+MERGED = ("settings", "startup_probe", "liveness_probe", "readiness_probe")
+APPENDED = ("env", "volumes", "volume_mounts")
+
+
+def complete(pools: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any], workload: str) -> list[Json]:
+    """Every pool with every field; raises CeleryOpsError for names that cannot be.
+
+    ``defaults`` are the fields of a pool that declares none. Mappings of MERGED are merged, lists of APPENDED are
+    appended to, all else is replaced. ``deployment`` is added, the name of the pool's Deployment.
+    """
+    if not pools:
+        raise CeleryOpsError(
+            "No worker pool is declared",
+            expected="at least one pool",
+            found="an empty list",
+            remedy="Name one in celery_worker_pools; its other fields have defaults.",
+        )
+    _refuse_names(pools, workload)
+    return [_complete(pool, defaults, workload) for pool in pools]
+
+
+def _complete(pool: Mapping[str, Any], defaults: Mapping[str, Any], workload: str) -> Json:
+    found: Json = {**defaults, **pool}
+    for field in MERGED:
+        found[field] = {**defaults.get(field, {}), **pool.get(field, {})}
+    for field in APPENDED:
+        found[field] = [*defaults.get(field, []), *pool.get(field, [])]
+    found["deployment"] = workload if pool["name"] == DEFAULT else f"{workload}-{pool['name']}"
+    if found["kind"] == "solo" and "concurrency" not in pool:
+        found["concurrency"] = 1
+    for field in ("replicas", "concurrency", "min_available"):
+        found[field] = int(found[field])
+    if "min_available" not in pool:
+        # A small pool must let a pod go as well.
+        found["min_available"] = max(0, min(found["min_available"], found["replicas"] - 1))
+    return found
+
+
+def _refuse_names(pools: Sequence[Mapping[str, Any]], workload: str) -> None:
+    names = [str(pool.get("name", "")) for pool in pools]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    wrong = [name for name in names if not NAME.fullmatch(name) or len(f"{workload}-{name}") > LONGEST]
+    if twice or wrong:
+        raise CeleryOpsError(
+            "Names of worker pools cannot be used",
+            expected=f"different names of small letters, digits and dashes, {LONGEST} characters with '{workload}-'",
+            found=", ".join([*(f"{name!r} twice" for name in twice), *map(repr, wrong)]),
+            remedy="Rename them in celery_worker_pools.",
+        )
+
+
+def words(pool: Mapping[str, Any], app: str, executable: Sequence[str]) -> list[str]:
+    """The command line of one worker: ``celery -A app worker ... -- key=value``."""
+    found = [
+        *executable,
+        "-A",
+        app,
+        "worker",
+        f"--loglevel={pool['log_level']}",
+        f"--pool={pool['kind']}",
+        f"--concurrency={pool['concurrency']}",
+        f"--queues={','.join(pool['queues'])}",
+        *map(str, pool["flags"]),
+    ]
+    if pool["settings"]:
+        found += ["--", *(f"{key}={_text(value)}" for key, value in sorted(pool["settings"].items()))]
+    return found
+
+
+def _text(value: Any) -> str:
+    """As Celery's command line reads it: a type in brackets where the text alone would not tell."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return f"(dict){json.dumps(value, sort_keys=True)}"
+    if isinstance(value, (list, tuple)):
+        return f"(list){json.dumps(value)}"
+    return str(value)

@@ -1,0 +1,114 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declared pools are made complete, and become command lines that Celery reads as they were meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.pools import complete, words
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+
+DEFAULTS: dict[str, Any] = {
+    "kind": "prefork",
+    "queues": ["celery", "mail"],
+    "replicas": "3",
+    "concurrency": 4,
+    "min_available": 2,
+    "settings": {"task_acks_late": True, "worker_prefetch_multiplier": 1},
+    "env": [{"name": "A", "value": "1"}],
+    "volumes": [],
+    "volume_mounts": [],
+    "startup_probe": {"periodSeconds": 10, "failureThreshold": 36},
+    "liveness_probe": {},
+    "readiness_probe": {},
+    "flags": ["--without-gossip"],
+    "log_level": "info",
+}
+
+
+def one(**pool: Any) -> dict[str, Any]:
+    (found,) = complete([{"name": "reports", **pool}], DEFAULTS, "celery-worker")
+    return found
+
+
+def test_the_default_pool_has_the_name_of_the_workload() -> None:
+    found = complete([{"name": "default"}, {"name": "reports"}], DEFAULTS, "celery-worker")
+    assert [pool["deployment"] for pool in found] == ["celery-worker", "celery-worker-reports"]
+    assert found[0] == {**DEFAULTS, "name": "default", "deployment": "celery-worker", "replicas": 3}
+
+
+def test_a_pool_adds_to_some_fields_and_replaces_the_others() -> None:
+    pool = one(
+        settings={"task_acks_late": False, "task_time_limit": 60},
+        env=[{"name": "B", "value": "2"}],
+        startup_probe={"failureThreshold": 9},
+        queues=["reports"],
+        flags=[],
+    )
+    assert pool["settings"] == {"task_acks_late": False, "worker_prefetch_multiplier": 1, "task_time_limit": 60}
+    assert [each["name"] for each in pool["env"]] == ["A", "B"]
+    assert pool["startup_probe"] == {"periodSeconds": 10, "failureThreshold": 9}
+    assert (pool["queues"], pool["flags"]) == (["reports"], [])
+    assert DEFAULTS["settings"] == {"task_acks_late": True, "worker_prefetch_multiplier": 1}
+
+
+@pytest.mark.parametrize(("replicas", "available"), [(5, 2), (3, 2), (2, 1), (1, 0), (0, 0)])
+def test_a_small_pool_lets_a_pod_go(replicas: int, available: int) -> None:
+    assert one(replicas=replicas)["min_available"] == available
+
+
+def test_what_a_pool_says_itself_is_left_to_the_check_of_the_settings() -> None:
+    assert one(replicas=1, min_available=1)["min_available"] == 1
+    assert one(kind="solo", concurrency=2)["concurrency"] == 2
+
+
+def test_solo_runs_one_task_at_a_time() -> None:
+    assert one(kind="solo")["concurrency"] == 1
+
+
+@pytest.mark.parametrize(
+    ("pools", "says"),
+    [
+        ([], "at least one pool"),
+        ([{"name": "a"}, {"name": "a"}], "'a' twice"),
+        ([{"name": "Reports"}], "'Reports'"),
+        ([{"name": "-a"}], "'-a'"),
+        ([{"kind": "solo"}], "found: ''"),
+        ([{"name": "a" * 33}], "46 characters"),
+    ],
+)
+def test_names_that_cannot_be(pools: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(CeleryOpsError) as caught:
+        complete(pools, DEFAULTS, "celery-worker")
+    assert says in str(caught.value)
+    assert "celery_worker_pools" in str(caught.value)
+
+
+def test_the_command_line() -> None:
+    pool = one(
+        kind="gevent",
+        concurrency=50,
+        settings={
+            "broker_transport_options": {"visibility_timeout": 900, "priority_steps": [0, 5]},
+            "accept_content": ["json"],
+            "task_time_limit": 60,
+        },
+    )
+    assert words(pool, "shop", ["python", "-m", "celery"]) == [
+        *("python", "-m", "celery", "-A", "shop", "worker"),
+        *("--loglevel=info", "--pool=gevent", "--concurrency=50", "--queues=celery,mail", "--without-gossip", "--"),
+        'accept_content=(list)["json"]',
+        'broker_transport_options=(dict){"priority_steps": [0, 5], "visibility_timeout": 900}',
+        "task_acks_late=true",
+        "task_time_limit=60",
+        "worker_prefetch_multiplier=1",
+    ]
+
+
+def test_without_settings_there_is_no_separator() -> None:
+    (pool,) = complete([{"name": "default"}], {**DEFAULTS, "settings": {}}, "w")
+    assert "--" not in words(pool, "shop", ["celery"])
