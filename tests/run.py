@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 # The tests' platform stands beside the one of `make site`: own name, own network, own state.
 MOLECULE_PLATFORM = "molecule"
+# What these tests do is mostly waiting for servers: two files at a time. tests/integration/conftest.py says which.
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
 
 
 @dataclass
@@ -98,7 +100,7 @@ def artifacts() -> Tally:
 
 
 def integration() -> Tally:
-    return pytest("integration", "tests/integration", "-m", "not cluster")
+    return pytest("integration", "tests/integration", "-m", "not cluster", *SIDE_BY_SIDE)
 
 
 def molecule(scenario: str) -> Tally:
@@ -111,7 +113,7 @@ def molecule(scenario: str) -> Tally:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
         kubeconfig = state / "celeryops" / MOLECULE_PLATFORM / "kubeconfig"
         env_cluster = {"KUBECONFIG": str(kubeconfig)}
-        tally.add(pytest("cluster", "tests/integration", "-m", "cluster", env=env_cluster))
+        tally.add(pytest("cluster", "tests/integration", "-m", "cluster", *SIDE_BY_SIDE, env=env_cluster))
     tally.add(command(f"molecule {scenario} destroy", "molecule", "destroy", "-s", scenario, env=env))
     return tally
 

@@ -68,9 +68,12 @@ options:
     type: float
     default: 120
 notes:
-  - The work is done by a pod that lives as long as the task, so that the application's own settings and the versions
-    in its image decide. It reads its program from its environment and is always deleted.
-  - In check mode the pod is started too, and only reads. Where the cluster, the namespace, the configuration, the
-    image or the database is not there or not complete yet, the task reports a change and warns that it could not look
-    closer.
+  - The application's own settings and the versions in its image decide, so the work is done inside that image.
+  - The module first looks, read-only, from a container that is ready and has the same image and environment, a worker's
+    for instance; what it looks at is always the database as it is now. Where there is no such container, where
+    something is to be done, or where the look fails, the work is done by a pod that lives as long as the task. It
+    reads its program from its environment and is always deleted.
+  - In check mode nothing but the look takes place, in a pod of its own if need be. Where the cluster, the namespace,
+    the configuration, the image or the database is not there or not complete yet, the task reports a change and warns
+    that it could not look closer.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -24,7 +24,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import survey
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["Answer", "AppError", "Outcome", "command", "interpret", "manifest", "work"]
+__all__ = ["Answer", "AppError", "Outcome", "command", "interpret", "manifest", "visit", "work"]
 
 Json = dict[str, Any]
 WORK = "CELERYOPS_WORK"
@@ -41,7 +41,11 @@ PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
 # Modules that are in sys.modules already are not looked for, nor are their packages.
 BOOTSTRAP = f"""\
 import base64, json, os, sys, types, zlib
-work = json.loads(zlib.decompress(base64.b64decode(os.environ.pop({WORK!r}))))
+packed = os.environ.pop({WORK!r}, "") or sys.stdin.read(int(sys.argv[1]))
+for name in sys.argv[2:]:
+    os.environ.pop(name, None)
+del sys.argv[1:]
+work = json.loads(zlib.decompress(base64.b64decode(packed)))
 for name, text in work["modules"]:
     parent, _, child = name.rpartition(".")
     package = sys.modules.setdefault(parent, types.ModuleType(parent))
@@ -75,10 +79,7 @@ Run = Callable[[Json, float], Outcome]
 
 def work(program: str, request: Mapping[str, Any]) -> dict[str, str]:
     """The environment variable that carries the program and its request."""
-    modules = PROGRAMS[program]
-    texts = [(one.__name__, one.__loader__.get_source(one.__name__)) for one in modules]  # type: ignore[union-attr]
-    load = {"modules": texts, "common": common.__name__, "request": dict(request)}
-    packed = base64.b64encode(zlib.compress(json.dumps(load).encode(), 9)).decode()
+    packed = _packed(program, request)
     if len(packed) + len(WORK) + 1 > LARGEST:
         raise CeleryOpsError(
             "The request is too large for a pod's environment",
@@ -87,6 +88,20 @@ def work(program: str, request: Mapping[str, Any]) -> dict[str, str]:
             remedy="Split the schedule over several tasks.",
         )
     return {WORK: packed}
+
+
+def visit(python: str, program: str, request: Mapping[str, Any], without: Collection[str]) -> tuple[list[str], str]:
+    """Command and standard input for a container that runs already; its variables `without` are left out."""
+    packed = _packed(program, request)
+    # The exact number of characters is read: a container's standard input cannot always be closed.
+    return [*command(python), str(len(packed)), *sorted(without)], packed
+
+
+def _packed(program: str, request: Mapping[str, Any]) -> str:
+    modules = PROGRAMS[program]
+    texts = [(one.__name__, one.__loader__.get_source(one.__name__)) for one in modules]  # type: ignore[union-attr]
+    load = {"modules": texts, "common": common.__name__, "request": dict(request)}
+    return base64.b64encode(zlib.compress(json.dumps(load).encode(), 9)).decode()
 
 
 def command(python: str) -> list[str]:

@@ -19,7 +19,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.cluster import PatroniCluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("platform")]
 
 NAMESPACE = os.environ.get("PLATFORM_NAMESPACE", "jewelry-shop")
 DATABASE = "jewelry-shop-db"
@@ -85,13 +85,17 @@ def entry(sql: Callable[[str], str]) -> Iterator[dict[str, Any]]:
     sql(f"DELETE FROM django_celery_beat_periodictask WHERE name = '{name}'")
 
 
-def test_the_platform_is_as_declared(module: Module) -> None:
+def test_the_platform_is_as_declared(module: Module, cluster: Api) -> None:
+    """Four looks from a container that runs already: no pod is made."""
+    before = cluster.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")["metadata"]["resourceVersion"]
     for check in (True, False):
         migrations = module("beat_migrations", apps=["all"], check=check)
         assert (migrations["changed"], migrations["pending"]) == (False, [])
         assert len([name for name in migrations["recorded"] if name.startswith("django_celery_beat.")]) >= 20
         schedule = module("beat_schedule", **SCHEDULE, check=check)
         assert (schedule["changed"], schedule["counts"]["unchanged"]) == (False, 22)
+    events = cluster.watch("v1", "Pod", NAMESPACE, resource_version=before, timeout=1)
+    assert [pod["metadata"]["name"] for kind, pod in events if kind == "ADDED"] == []
 
 
 def test_an_entry_is_checked_applied_checked_applied(module: Module, entry: dict[str, Any]) -> None:
