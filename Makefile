@@ -8,7 +8,7 @@ SCENARIO ?= default
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY)
 
-.PHONY: help site artifacts down clean test lint unit integration molecule lock
+.PHONY: help site artifacts down clean test lint unit integration molecule bench lock
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ integration: .venv/dev ## Modules against real servers on loopback
 
 molecule: .venv/dev ## One Molecule scenario: make molecule SCENARIO=default
 	$(BIN)/python tests/run.py molecule --scenario $(SCENARIO)
+
+bench: .venv/dev ## Speed of manifests beside the alternatives (a quarter of an hour; build/benchmarks)
+	PYTHONPATH=tests:collections $(BIN)/python -m benchmarks --output build/benchmarks $(ARGS)
 
 lock: ## Pin requirements*.in anew, with hashes (needs uv)
 	tools/lock

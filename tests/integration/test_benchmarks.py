@@ -1,0 +1,28 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""That the benchmark still runs and counts right; how fast anything is, is for `make bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.__main__ import main
+from benchmarks.objects import KINDS
+
+SIZE = 10
+
+
+def test_the_benchmark_counts_what_each_contender_asks_the_server(tmp_path: Path) -> None:
+    # Whether a loaded machine reaches the times is not asked here.
+    main(["--sizes", str(SIZE), "--repetitions", "1", "--only", "manifests", "bare PATCHes", "--output", str(tmp_path)])
+    report = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
+    requests = {(row["contender"], row["scenario"]): row["requests"] for row in report["rows"]}
+    assert {what: requests["bare PATCHes", what] for what in ("new", "unchanged", "10 % changed")} == {
+        "new": SIZE,
+        "unchanged": SIZE,
+        "10 % changed": SIZE,
+    }
+    assert requests["manifests", "unchanged"] <= len(KINDS) + 4
+    assert requests["manifests", "new"] > SIZE
