@@ -186,7 +186,8 @@ def running_api_server(folder: Path, *, audit: bool = False) -> Iterator[ApiServ
     with ExitStack() as stack:
         etcd = stack.enter_context(_etcd(folder))
         server = ApiServer(folder, _free_port(), folder / "kubeconfig", token, etcd, audit)
-        stack.callback(server.stop)
+        # Killed: it would wait a minute for watches that tests have left open.
+        stack.callback(server.stop, kill=True)
         server.start()
         config = {
             "apiVersion": "v1",

@@ -104,10 +104,9 @@ class _Waiter:
 
     def _is_done_already(self, key: Key) -> bool:
         """As the write or the list has returned it, without another request."""
-        obj = self._objects[key]
-        if key.kind == _CLAIM and self._binds_later(obj):
-            return True
-        return self._progress(key).done and key not in self._rolled
+        if self._progress(key).done:
+            return key not in self._rolled
+        return key.kind == _CLAIM and self._binds_later(self._objects[key])
 
     def _progress(self, key: Key) -> Progress:
         obj = self._objects[key]
@@ -156,10 +155,8 @@ class _Waiter:
         progress = self._progress(key)
         if progress.failed:
             raise self._failure(key)
-        if key.kind == _CLAIM and self._binds_later(self._objects[key]):
-            return True
         if not progress.done:
-            return False
+            return key.kind == _CLAIM and self._binds_later(self._objects[key])
         # The pods of what was just rolled are looked at once more: they may have been restarted.
         return key not in self._rolled or key.kind not in _WITH_PODS or self._is_steady(key, None)
 
