@@ -175,8 +175,8 @@ class Survey:
     def _version(self) -> str:
         if not os.access(self.layout.program, os.X_OK):
             return ""
-        found = re.search(r"v\S+", run([str(self.layout.program), "--version"], check=False).stdout)
-        return found.group() if found else ""
+        found = re.search(r"^k3s version (\S+)", run([str(self.layout.program), "--version"], check=False).stdout)
+        return found.group(1) if found else ""
 
     def _images(self) -> dict[str, str]:
         folder = self.layout.data / "agent/images"
