@@ -104,7 +104,7 @@ def _rendered(action: ActionBase, path: Path, task_vars: Mapping[str, Any]) -> A
         raise CeleryOpsError(
             f"the template {path} cannot be rendered",
             expected="a Jinja template whose variables are all defined",
-            found=_where(error, message, source) + message,
+            found=_where(error, message, source) + message + _origin(error, path),
             remedy="correct the template or define the variable; nothing was applied",
         ) from error
 
@@ -141,6 +141,13 @@ def _where(error: BaseException, message: str, source: str) -> str:
         if getattr(node, "attr", None) in names or getattr(node, "name", None) in names
     }
     return f"line {' or '.join(map(str, sorted(lines)))}: " if lines else ""
+
+
+def _origin(error: AnsibleError, path: Path) -> str:
+    """Where the value is written whose evaluation failed, such as a role's default that refers to another variable."""
+    context = getattr(error, "_formatted_source_context", None) or ""
+    match = re.match(r"Origin: (\S+?:\d+)", context)
+    return f" (in {match[1]})" if match and not match[1].startswith(f"{path}:") else ""
 
 
 def _documents(content: Any) -> Iterator[tuple[int, int, Any]]:

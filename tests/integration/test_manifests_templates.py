@@ -127,6 +127,7 @@ def test_templates_and_files_of_a_role(
 
 BAD = {
     "undefined.yml": ("a: 1\nb: {{ nowhere }}\n", ["undefined.yml cannot be rendered", "line 2: 'nowhere' is undef"]),
+    "indirect.yml": ("a: {{ indirect }}\n", ["'nowhere' is undefined (in ", "play.yml:"]),
     "attribute.yml": ("{% set x = {} %}\na: {{ x.y }}\n", ["line 2: object of type 'dict' has no attribute 'y'"]),
     "syntax.yml": ("a: 1\n\nb: {% if %}\n", ["syntax.yml cannot be rendered", "line 3: Syntax error"]),
     "failing.yml": ("a: 1\nb: {{ 1 / 0 }}\n", ["line 2: ", "division by zero"]),
@@ -159,7 +160,12 @@ def test_what_is_wrong_is_named(api_server: ApiServer, namespace: str, tmp_path:
         for name in BAD
     ]
     src = {MODULE: {"src": ["absent.yml"], "namespace": namespace}, "register": "src", "ignore_errors": True}
-    with play(tmp_path, [*tasks, src], defaults={"kubeconfig": str(api_server.kubeconfig)}) as running:
+    with play(
+        tmp_path,
+        [*tasks, src],
+        defaults={"kubeconfig": str(api_server.kubeconfig)},
+        vars={"indirect": "{{ nowhere }}"},
+    ) as running:
         running.end()
     assert running.process.returncode == 0, "\n".join(running.output)
     for name, (_content, told) in BAD.items():
