@@ -56,5 +56,5 @@ def four_times(run: Callable[..., Result], **options: Any) -> Result:
     results = [run(check=check, **options) for check in (True, False, True, False)]
     assert [one["changed"] for one in results] == [True, True, False, False], results
     assert not any(one.get("failed") for one in results), results
-    assert results[0]["actions"] == results[1]["actions"]
+    assert results[0]["diff"] == results[1]["diff"]
     return results[1]

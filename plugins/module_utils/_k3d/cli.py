@@ -36,13 +36,13 @@ class K3d:
         self._timeout = timeout
 
     def observe(self, name: str) -> Observed | None:
-        clusters = self._json("k3d", "cluster", "list", "--output", "json")
+        clusters = self.json("k3d", "cluster", "list", "--output", "json")
         listed = next((cluster for cluster in clusters if cluster.get("name") == name), None)
         if listed is None:
             return None
         names = [str(node["name"]) for node in listed.get("nodes") or [] if node["role"] in ("server", "agent")]
-        containers = self._json("docker", "inspect", *names) if names else []
-        registries = self._json("k3d", "registry", "list", "--output", "json")
+        containers = self.json("docker", "inspect", *names) if names else []
+        registries = self.json("k3d", "registry", "list", "--output", "json")
         return observed(name, clusters, {str(one["Name"]).lstrip("/"): one for one in containers}, registries)
 
     def apply(self, action: Action, declared: Declared) -> None:
@@ -72,7 +72,8 @@ class K3d:
             path.write_text(config.text(declared, self._timeout), encoding="utf-8")
             self.run("k3d", "cluster", "create", "--config", str(path), folder=folder)
 
-    def _json(self, program: str, *arguments: str) -> list[dict[str, Any]]:
+    def json(self, program: str, *arguments: str) -> list[dict[str, Any]]:
+        """The list that `k3d` or `docker` prints as JSON."""
         said = self.run(program, *arguments)
         try:
             found = json.loads(said or "[]")
