@@ -15,6 +15,7 @@ from celery_running import Redis, Running
 from helpers.servers import wait_until
 
 Start = Callable[..., Running]
+KINDS = ["prefork", "threads", "solo", "gevent", "eventlet"]
 
 
 def test_command_line_and_application_stay_as_they_are(worker: Start, app: Any) -> None:
@@ -51,7 +52,7 @@ def test_metrics_count_what_children_did(worker: Start, app: Any) -> None:
     assert found["celery_worker_concurrency"] == 2
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", KINDS)
 def test_beat_sends_and_workers_tell(worker: Start, beat: Start, app: Any, pool: str) -> None:
     worker(f"--pool={pool}", "--queues=celery")
     beat()
@@ -83,7 +84,15 @@ def test_hung_consumer_fails(worker: Start, app: Any, pool: str) -> None:
     wait_until(lambda: running.fails("alive"), "a failing liveness probe")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_task_that_does_not_yield_fails(worker: Start, app: Any, pool: str) -> None:
+    """One task that waits in C stops all others of its process, and the consumer too."""
+    running = worker(f"--pool={pool}")
+    app.tasks["tiny.wedge"].apply_async((60,), queue="a")
+    wait_until(lambda: running.fails("alive"), "a failing liveness probe")
+
+
+@pytest.mark.parametrize("pool", KINDS)
 def test_busy_worker_passes(worker: Start, app: Any, pool: str) -> None:
     """Every slot is taken for more than twice as long as an idle worker may be silent."""
     running = worker(f"--pool={pool}")
@@ -119,8 +128,9 @@ def test_lost_broker_is_no_reason_to_kill(worker: Start, redis: Redis) -> None:
     wait_until(lambda: running.passes("ready"), "a worker that consumes again")
 
 
-def test_shutdown_ends_readiness_and_not_life(worker: Start, app: Any) -> None:
-    running = worker()
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "eventlet"])
+def test_shutdown_ends_readiness_and_not_life(worker: Start, app: Any, pool: str) -> None:
+    running = worker(f"--pool={pool}")
     result = app.tasks["tiny.nap"].apply_async((3,), queue="a")
     wait_until(lambda: running.scrape()["celery_tasks_active"] == 1, "a running task")
     running.process.send_signal(signal.SIGTERM)

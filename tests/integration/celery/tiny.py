@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Celery application that knows nothing of the probes: no Django, nothing of the reference app."""
 
+import ctypes
 import os
 import signal
 import time
@@ -41,6 +42,12 @@ def hello():
 def nap(seconds):
     time.sleep(seconds)
     return seconds
+
+
+@app.task
+def wedge(seconds):
+    """Waits where no library of green threads can interrupt it."""
+    ctypes.CDLL(None).sleep(seconds)
 
 
 @app.task
