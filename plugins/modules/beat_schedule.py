@@ -14,8 +14,8 @@ description:
   - Makes the periodic tasks in the application's database say what was declared, through the models of the
     django-celery-beat in the application's image, in one transaction. The running beat picks the change up within
     seconds.
-  - Entries that are not declared are left alone. A declared entry is declared as a whole, so a field that is left out
-    gets its default.
+  - Entries that are not declared are left alone, or deleted with O(prune). A declared entry is declared as a whole, so
+    a field that is left out gets its default.
   - Everything is checked before anything is written, and every problem is told at once. Cron fields, types, duplicate
     names and priorities are checked without the application; queues and tasks against it.
   - People declare priorities from 0 to 10 and mean 10 as the most urgent. Redis serves 0 first and knows 0 to 9. The
@@ -24,20 +24,32 @@ description:
 options:
   entries:
     description:
-      - The entries. Each has C(name), C(task) and exactly one of C(cron), C(crontab) and C(interval).
+      - The entries. Each has C(name), C(task) and exactly one of C(cron), C(crontab), C(interval), C(solar) and
+        C(clocked).
       - C(cron) is a line such as V(0 2 * * *). C(crontab) is a mapping of C(minute), C(hour), C(day_of_month),
         C(month_of_year), C(day_of_week) and C(timezone), of which C(minute) is required. C(interval) is a mapping of
         C(every), a whole number, and C(period), one of V(days), V(hours), V(minutes), V(seconds), V(microseconds).
+      - C(solar) is a mapping of C(event) (such as V(sunrise), V(solar_noon) or V(dusk_civil)), C(lat) and C(lon) in
+        degrees, north and east positive. The application's image needs the library ephem.
+      - C(clocked) is a time with its offset, such as V(2030-01-31T12:00:00+00:00), at which the task is sent once.
       - Day of week is V(0) for Sunday to V(6), or a name. A day must fit both day fields, unlike in cron, where
         either does.
       - C(queue) is the name of a queue, C(priority) 0 to 10. Without them the application's routes decide.
       - C(args) is a list and C(kwargs) a mapping for the task. C(enabled) defaults to V(true), C(one_off) to
         V(false), C(description) to an empty text.
+      - Beat disables an entry that comes once, C(clocked) or C(one_off), when it has run. It stays so until a field of
+        it is declared anew.
       - C(expires) is the seconds after which a message is void, or a time with its offset after which the entry
         rests. C(start_time) is such a time before which it does.
     type: list
     elements: raw
     required: true
+  prune:
+    description:
+      - Delete the periodic tasks that are not declared, whoever made them.
+      - C(celery.backend_cleanup), which beat itself makes whenever it starts, is only touched when it is declared.
+    type: bool
+    default: false
   timezone:
     description: Time zone of crontab entries that name none; without it the application's C(CELERY_TIMEZONE).
     type: str
@@ -66,7 +78,7 @@ attributes:
     description: The differing fields of each entry, as they are stored.
     support: full
   idempotent:
-    description: Changed only when a row was made or changed.
+    description: Changed only when a row was made, changed or deleted.
     support: full
 seealso:
   - module: celeryops.platform.beat_migrations
@@ -94,11 +106,18 @@ EXAMPLES = r"""
         queue: pricing
         priority: 8
         expires: 300
+      - name: lights of the shop
+        task: apps.core.alert_tasks.collect_system_metrics
+        solar: {event: sunset, lat: 52.52, lon: 13.41}
+      - name: end of the sale
+        task: apps.pricing.tasks.update_inventory_prices
+        clocked: "2030-01-31T22:00:00+00:00"
+    prune: true
 """
 
 RETURN = r"""
 entries:
-  description: What became of each entry, in the declared order.
+  description: What became of each entry, in the declared order; then those that were deleted.
   type: list
   elements: dict
   returned: always
@@ -107,7 +126,7 @@ entries:
       description: Name of the entry.
       type: str
     action:
-      description: V(create), V(update) or V(unchanged); in check mode what it would be.
+      description: V(create), V(update), V(delete) or V(unchanged); in check mode what it would be.
       type: str
     fields:
       description: The fields that differed.
@@ -119,7 +138,7 @@ counts:
   description: How many entries met which action.
   type: dict
   returned: always
-  sample: {create: 0, update: 1, unchanged: 21}
+  sample: {create: 0, update: 1, delete: 0, unchanged: 21}
 survey:
   description: What the application says about itself, for O(celeryops.platform.celery_settings_check#module:survey).
     Empty where it could not be asked.
@@ -149,6 +168,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 
 ARGS: dict[str, Any] = {
     "entries": {"type": "list", "elements": "raw", "required": True},
+    "prune": {"type": "bool", "default": False},
     "timezone": {"type": "str"},
     "queues": {"type": "list", "elements": "str"},
     "priority_function": {"type": "str"},
@@ -160,7 +180,7 @@ def reconcile(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list
     """The result, and warnings."""
     entries = read(params["entries"], params["timezone"])
     request = {
-        **{key: params[key] for key in ("app", "queues", "priority_function", "database", "lock_timeout")},
+        **{key: params[key] for key in ("app", "queues", "priority_function", "database", "prune", "lock_timeout")},
         "entries": entries,
         "check": check,
     }
@@ -178,7 +198,7 @@ def reconcile(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list
     result = {
         "changed": answer["changed"],
         "entries": answer["changes"],
-        "counts": {action: counts[action] for action in ("create", "update", "unchanged")},
+        "counts": {action: counts[action] for action in ("create", "update", "delete", "unchanged")},
         "diff": [one for one in diff if one["before"] or one["after"]],
         "survey": answer.get("survey", {}),
     }

@@ -22,8 +22,13 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 __all__ = ["PERIODS", "ScheduleError", "read"]
 
 PERIODS = ("days", "hours", "minutes", "seconds", "microseconds")
-KINDS = ("cron", "crontab", "interval")
+KINDS = ("cron", "crontab", "interval", "solar", "clocked")
+EVENTS = (
+    *("dawn_astronomical", "dawn_nautical", "dawn_civil", "sunrise", "solar_noon"),
+    *("sunset", "dusk_civil", "dusk_nautical", "dusk_astronomical"),
+)
 NAME_LENGTH = 200
+TIME = "a time with its offset, such as 2030-01-31T12:00:00+00:00"
 # The database's integers
 LARGEST = 2**31 - 1
 
@@ -45,10 +50,11 @@ class ScheduleError(CeleryOpsError):
 def read(entries: Sequence[Any], timezone: str | None = None) -> list[Json]:
     """Canonical entries; raises :class:`ScheduleError` with every problem of every entry.
 
-    A canonical entry has all keys: name, task, schedule (``{"crontab": {five fields and timezone}}`` or
-    ``{"interval": {"every", "period"}}``), queue, priority (as declared), args, kwargs, enabled, one_off,
-    start_time and expires (ISO 8601), expire_seconds, description. ``timezone`` is for crontabs that name
-    none; None leaves it to the application.
+    A canonical entry has all keys: name, task, schedule (``{"crontab": {five fields and timezone}}``,
+    ``{"interval": {"every", "period"}}``, ``{"solar": {"event", "latitude", "longitude"}}`` in degrees with six
+    decimals as text, or ``{"clocked": {"clocked_time"}}`` in ISO 8601), queue, priority (as declared), args, kwargs,
+    enabled, one_off, start_time and expires (ISO 8601), expire_seconds, description. ``timezone`` is for crontabs that
+    name none; None leaves it to the application.
     """
     problems: list[str] = []
     canonical = []
@@ -110,6 +116,10 @@ class _Reader:
         if isinstance(result["expires"], int):
             result["expires"], result["expire_seconds"] = None, result["expires"]
         result["start_time"] = self.moment("start_time")
+        if "clocked" in result["schedule"]:
+            if self.entry.get("one_off") is False:
+                self.bad("one_off", "true or nothing", False, "a time of the clock comes once")
+            result["one_off"] = True
         return result
 
     def name(self, key: str) -> str:
@@ -141,6 +151,12 @@ class _Reader:
             return {}
         if given == ["interval"]:
             return self.interval(self.entry["interval"])
+        if given == ["solar"]:
+            return self.solar(self.entry["solar"])
+        if given == ["clocked"]:
+            if not _time(self.entry["clocked"]):
+                self.bad("clocked", TIME, self.entry["clocked"])
+            return {"clocked": {"clocked_time": self.moment("clocked")}}
         return self.crontab(given[0], self.entry[given[0]])
 
     def interval(self, value: Any) -> Json:
@@ -152,6 +168,21 @@ class _Reader:
         if value["period"] not in PERIODS:
             self.bad("interval.period", f"one of {', '.join(PERIODS)}", value["period"])
         return {"interval": {"every": value["every"], "period": value["period"]}}
+
+    def solar(self, value: Any) -> Json:
+        if not isinstance(value, Mapping) or set(value) != {"event", "lat", "lon"}:
+            self.bad("solar", "event, lat and lon, such as {event: sunset, lat: 52.52, lon: 13.41}", value)
+            return {}
+        if value["event"] not in EVENTS:
+            self.bad("solar.event", f"one of {', '.join(EVENTS)}", value["event"])
+        found = {"event": value["event"]}
+        for key, name, most in (("lat", "latitude", 90), ("lon", "longitude", 180)):
+            if not _kind(int, float)(value[key]) or isinstance(value[key], bool) or not -most <= value[key] <= most:
+                self.bad(f"solar.{key}", f"degrees from -{most} to {most}, north and east positive", value[key])
+            else:
+                # As the database holds them
+                found[name] = f"{value[key]:.6f}"
+        return {"solar": found}
 
     def crontab(self, kind: str, value: Any) -> Json:
         fields = self.fields(kind, value)
@@ -237,5 +268,5 @@ _FIELDS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
         "seconds after which a message is void, or a time with its offset such as 2030-01-31T12:00:00+00:00",
         lambda value: _integer(1, LARGEST)(value) or _time(value),
     ),
-    "start_time": (None, "a time with its offset, such as 2030-01-31T12:00:00+00:00", _time),
+    "start_time": (None, TIME, _time),
 }

@@ -62,7 +62,7 @@ class Place:
     def run(self, program: str, **request: Any) -> shipment.Outcome:
         given = {"app": "config", "database": None, "check": False, "lock_timeout": DEADLINE}
         if program == "schedule":
-            given |= {"queues": None, "priority_function": None}
+            given |= {"queues": None, "priority_function": None, "prune": False}
         done = subprocess.run(
             shipment.command(sys.executable),
             cwd=self.folder,

@@ -34,7 +34,8 @@ FIELDS = "name, task, queue, priority, enabled, expire_seconds, description"
 
 def entry(name: str = "a", **fields: Any) -> dict[str, Any]:
     """A canonical entry that runs every second, with the given changes."""
-    every = {} if {"cron", "crontab", "interval"} & fields.keys() else {"interval": {"every": 1, "period": "seconds"}}
+    given = {"cron", "crontab", "interval", "solar", "clocked"} & fields.keys()
+    every = {} if given else {"interval": {"every": 1, "period": "seconds"}}
     (found,) = read([{"name": name, "task": DEBUG_TASK, **every, **fields}])
     return found
 

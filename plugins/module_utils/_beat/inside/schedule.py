@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import importlib
+import importlib.util
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -34,7 +34,7 @@ CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
 def main(request: Json) -> Json:
-    """Request: app, entries (canonical), queues or None, database or None, priority_function or None, check,
+    """Request: app, entries (canonical), queues or None, database or None, priority_function or None, prune, check,
     lock_timeout. Answer: changed, changes, warnings, survey."""
     load_django(request["app"])
     app = load_celery(request["app"])
@@ -46,7 +46,8 @@ def main(request: Json) -> Json:
     changes = _reconcile(declared, request)
     # The application is loaded: what the check of the settings needs to know costs no pod of its own.
     found = survey(app)
-    by_name = {entry["name"]: entry for entry in found["schedule"]}
+    gone = {change.name for change in changes if change.action == "delete"}
+    by_name = {entry["name"]: entry for entry in found["schedule"] if entry["name"] not in gone}
     for name, row in declared.items():
         by_name[name] = {"name": name, **{key: row[key] for key in ("task", "queue", "priority")}}
     return {
@@ -79,6 +80,11 @@ def _refuse_unknown(app: Any, entries: list[Json], given: list[str] | None) -> N
                     f"{entry['name']!r}: queue: expected one of {source} ({', '.join(sorted(queues))}), "
                     f"found {queue!r}{_near(queue, queues)}"
                 )
+    if any("solar" in entry["schedule"] for entry in entries) and importlib.util.find_spec("ephem") is None:
+        problems.append(
+            "solar schedules: expected the library ephem in the application's image, found none, without which beat "
+            "ends; add it to the application's requirements"
+        )
     if problems:
         raise Refused("The schedule does not fit the application", kind="schedule", problems=problems)
 
@@ -152,17 +158,20 @@ def _reconcile(declared: dict[str, Json], request: Json) -> list[plan.Change]:
     database.connect(connection)
     if request["check"]:
         try:
-            return plan.plan(declared, _present(PeriodicTask, alias, declared)[0])
+            present, _tasks = _present(PeriodicTask, alias, None if request["prune"] else declared)
+            return plan.plan(declared, present, request["prune"])
         except ProgrammingError:
             # The migrations come before the schedule; in check mode they have not.
             return plan.plan(declared, {})
     try:
         with transaction.atomic(using=alias):
             database.take_transaction_lock(connection, request["lock_timeout"])
-            present, tasks = _present(PeriodicTask, alias, declared)
-            changes = plan.plan(declared, present)
+            present, tasks = _present(PeriodicTask, alias, None if request["prune"] else declared)
+            changes = plan.plan(declared, present, request["prune"])
             for change in changes:
-                if change.action != "unchanged":
+                if change.action == "delete":
+                    tasks[change.name].delete(using=alias)
+                elif change.action != "unchanged":
                     _write(tasks.get(change.name) or PeriodicTask(name=change.name), change, alias)
             if any(change.action != "unchanged" for change in changes):
                 # The running beat reads this row every few seconds.
@@ -178,16 +187,15 @@ def _reconcile(declared: dict[str, Json], request: Json) -> list[plan.Change]:
         ) from problem
 
 
-def _present(model: Any, alias: str, names: Iterable[str]) -> tuple[dict[str, Json], dict[str, Any]]:
+def _present(model: Any, alias: str, names: Iterable[str] | None) -> tuple[dict[str, Json], dict[str, Any]]:
+    """The rows of these names, or all of them."""
     # A left join: a row whose schedule was lost is read as one without a schedule.
-    tasks = {one.name: one for one in model.objects.using(alias).select_related(*KINDS).filter(name__in=list(names))}
+    rows = model.objects.using(alias).select_related(*KINDS)
+    tasks = {one.name: one for one in (rows if names is None else rows.filter(name__in=list(names)))}
     return {name: _as_row(task) for name, task in tasks.items()}, tasks
 
 
 def _as_row(task: Any) -> Json:
-    def moment(value: Any) -> str | None:
-        return value.astimezone(datetime.timezone.utc).isoformat() if value else None  # noqa: UP017 - Python 3.9
-
     return {
         "task": task.task,
         "schedule": _schedule_of(task),
@@ -206,9 +214,13 @@ def _as_row(task: Any) -> Json:
         },
         "args": _loaded(task.args),
         "kwargs": _loaded(task.kwargs),
-        "expires": moment(task.expires),
-        "start_time": moment(task.start_time),
+        "expires": _moment(task.expires),
+        "start_time": _moment(task.start_time),
     }
+
+
+def _moment(value: Any) -> str | None:
+    return value.astimezone(datetime.timezone.utc).isoformat() if value else None  # noqa: UP017 - Python 3.9
 
 
 def _schedule_of(task: Any) -> Json | None:
@@ -222,8 +234,11 @@ def _schedule_of(task: Any) -> Json | None:
             }
         elif kind == "interval" and row is not None:
             found[kind] = {"every": row.every, "period": row.period}
+        elif kind == "solar" and row is not None:
+            degrees = {name: f"{getattr(row, name):.6f}" for name in ("latitude", "longitude")}
+            found[kind] = {"event": row.event, **degrees}
         elif row is not None:
-            found[kind] = str(row)
+            found[kind] = {"clocked_time": _moment(row.clocked_time)}
     return found or None
 
 
@@ -244,16 +259,16 @@ def _loaded(text: str) -> Any:
 
 
 def _write(task: Any, change: plan.Change, alias: str) -> None:
-    from django_celery_beat.models import CrontabSchedule, IntervalSchedule
+    from django_celery_beat import models
 
-    row = change.after
+    row: Json = change.after or {}
     names: list[str] = []
     for name in change.fields:
         if name == "schedule":
             for kind in KINDS:
                 setattr(task, kind, None)
             ((kind, fields),) = row["schedule"].items()
-            model = CrontabSchedule if kind == "crontab" else IntervalSchedule
+            model = getattr(models, f"{kind.capitalize()}Schedule")
             # Rows are not unique in older versions: any that says the same will do.
             found = model.objects.using(alias).filter(**fields).first()
             setattr(task, kind, found or model.objects.using(alias).create(**fields))

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from celery.schedules import solar
 from helpers.modules import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.celeryops.platform.plugins.module_utils._beat.entries import ScheduleError, read
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.entries import (
+    EVENTS,
+    ScheduleError,
+    read,
+)
 
 GOOD: dict[str, Any] = {"name": "a", "task": "t", "cron": "0 2 * * *"}
 
@@ -63,6 +68,45 @@ def test_an_interval_is_kept() -> None:
     assert read([entry])[0]["schedule"] == {"interval": {"every": 5, "period": "minutes"}}
 
 
+def test_solar_is_kept_as_the_database_holds_it() -> None:
+    entry = {"name": "a", "task": "t", "solar": {"event": "sunset", "lat": 52.52, "lon": -13}}
+    (found,) = read([entry])
+    assert found["schedule"] == {"solar": {"event": "sunset", "latitude": "52.520000", "longitude": "-13.000000"}}
+    assert found["one_off"] is False
+
+
+def test_solar_events_are_those_of_celery() -> None:
+    assert set(EVENTS) == solar._all_events
+
+
+def test_clocked_is_a_moment_and_comes_once() -> None:
+    (found,) = read([{"name": "a", "task": "t", "clocked": "2030-01-31T12:00:00+01:00"}])
+    assert found["schedule"] == {"clocked": {"clocked_time": "2030-01-31T11:00:00+00:00"}}
+    assert found["one_off"] is True
+
+
+SUNSET = {"event": "sunset", "lat": 52, "lon": 13}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        ({"solar": {**SUNSET, "event": "moonrise"}}, "solar.event: expected one of dawn_astronomical"),
+        ({"solar": {**SUNSET, "lat": 91}}, "solar.lat: expected degrees from -90 to 90"),
+        ({"solar": {**SUNSET, "lon": "east"}}, "solar.lon: expected degrees from -180 to 180"),
+        ({"solar": {**SUNSET, "lon": True}}, "solar.lon"),
+        ({"solar": {"event": "sunset"}}, "solar: expected event, lat and lon"),
+        ({"solar": "sunset"}, "solar: expected event, lat and lon"),
+        ({"clocked": "2030-01-31T12:00:00"}, "clocked: expected a time with its offset"),
+        ({"clocked": 5}, "clocked: expected a time with its offset"),
+        ({"clocked": "2030-01-31T12:00:00+00:00", "one_off": False}, "a time of the clock comes once"),
+    ],
+)
+def test_what_is_wrong_with_solar_and_clocked(schedule: dict[str, Any], told: str) -> None:
+    (found,) = problems({"name": "a", "task": "t", **schedule})
+    assert told in found
+
+
 def test_expires_is_seconds_or_a_time() -> None:
     seconds, moment = read([{**GOOD, "expires": 60}, {**GOOD, "name": "b", "expires": "2030-01-31T12:00:00+02:00"}])
     assert (seconds["expire_seconds"], seconds["expires"]) == (60, None)
@@ -89,9 +133,9 @@ def test_expires_is_seconds_or_a_time() -> None:
         ({"task": None}, "task: expected 1 to 200 characters, found null"),
         (
             {"interval": {"every": 1, "period": "days"}},
-            'exactly one of cron, crontab, interval, found "cron, interval"',
+            'exactly one of cron, crontab, interval, solar, clocked, found "cron, interval"',
         ),
-        ({"cron": None}, 'exactly one of cron, crontab, interval, found "none"'),
+        ({"cron": None}, 'exactly one of cron, crontab, interval, solar, clocked, found "none"'),
         ({"cron": 5}, "cron: expected a line in quotes"),
         ({"cron": "0 2 * *"}, "4 fields instead of 5"),
         ({"cron": "61 2 * * *"}, 'cron.minute: expected a cron field that Celery can read, found "61"'),

@@ -40,6 +40,25 @@ def test_what_is_not_there_is_created_and_what_is_right_stays() -> None:
     assert found == [("a", "create", tuple(ROW)), ("b", "unchanged", ())]
 
 
+def test_pruning_deletes_what_is_not_declared_and_leaves_celerys_own_entry() -> None:
+    present = dict.fromkeys(("b", "z", "c", "celery.backend_cleanup"), ROW)
+    changes = plan.plan({"b": ROW}, present, prune=True)
+    assert [(one.name, one.action) for one in changes] == [("b", "unchanged"), ("c", "delete"), ("z", "delete")]
+    assert plan.shown(changes[1])["after"] == ""
+    assert plan.shown(changes[1])["before"] == 'task: "t"\npriority: 0\nargs: [1]\nenabled: true\n'
+    (named,) = plan.plan({"celery.backend_cleanup": {**ROW, "priority": 1}}, present, prune=False)
+    assert named.action == "update"
+
+
+def test_what_ran_once_is_not_enabled_again() -> None:
+    once = {**ROW, "one_off": True}
+    spent = {**once, "enabled": False}
+    assert actions({"a": once}, {"a": spent}) == [("a", "unchanged", ())]
+    assert actions({"a": {**once, "args": [2]}}, {"a": spent}) == [("a", "update", ("args", "enabled"))]
+    often = {**ROW, "one_off": False}
+    assert actions({"a": often}, {"a": {**often, "enabled": False}}) == [("a", "update", ("enabled",))]
+
+
 @pytest.mark.parametrize("value", [[1.0], [True], ["1"], [], None])
 def test_values_are_compared_as_json(value: Any) -> None:
     assert actions({"a": ROW}, {"a": {**ROW, "args": value}}) == [("a", "update", ("args",))]
