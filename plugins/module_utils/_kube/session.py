@@ -90,7 +90,7 @@ class Session:
         return f"{self.host}{path}?{urlencode(query, doseq=True)}" if query else f"{self.host}{path}"
 
     def _headers(self, extra: Mapping[str, str]) -> dict[str, str]:
-        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **extra}
+        headers = {"User-Agent": USER_AGENT, **extra}
         if authorization := self._authorization():
             headers["Authorization"] = authorization
         return headers
@@ -102,7 +102,7 @@ class Session:
                 method,
                 self._url(path, query),
                 body=body,
-                headers=self._headers(headers),
+                headers=self._headers({"Accept": "application/json", **headers}),
                 timeout=urllib3.Timeout(connect=min(5.0, self.timeout), read=self.timeout),
                 retries=False,
                 redirect=False,
@@ -124,7 +124,7 @@ class Session:
             response = self._pool.request(
                 "GET",
                 self._url(path, query),
-                headers=self._headers({}),
+                headers=self._headers({"Accept": "application/json"}),
                 timeout=urllib3.Timeout(connect=min(5.0, self.timeout), read=timeout),
                 retries=False,
                 redirect=False,
@@ -152,6 +152,7 @@ class Session:
         proxy = urlsplit(self._proxy) if self._proxy else None
         return channels.open_channels(
             self._url(path, query),
+            # The API server answers 406 to a stream that asks for JSON.
             self._headers({}),
             protocols,
             timeout,
