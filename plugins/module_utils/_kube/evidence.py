@@ -153,7 +153,7 @@ class Evidence:
                     trouble = trouble.passing(SOON)
                 found.append(trouble)
         maker = pods.maker
-        if maker is not None and len(pods.pods) < int((maker.get("spec") or {}).get("replicas") or 1):
+        if maker is not None and len(pods.pods) < _wanted(maker):
             # Pods that could not even be made leave no trace but events.
             said = look.latest(maker, "FailedCreate")
             found += [creation_trouble(maker, said[1])] if said else []
@@ -231,6 +231,14 @@ class Evidence:
         """When volumes of a class are bound; empty for a class that does not exist."""
         found = self._api.get(ObjectRef("storage.k8s.io/v1", "StorageClass", storage_class)) or {}
         return str(found.get("volumeBindingMode") or "")
+
+
+def _wanted(maker: Json) -> int:
+    """How many pods a controller is to make."""
+    spec, status = maker.get("spec") or {}, maker.get("status") or {}
+    counts = {"DaemonSet": status.get("desiredNumberScheduled"), "Job": spec.get("parallelism")}
+    found = counts.get(maker["kind"], spec.get("replicas"))
+    return 1 if found is None else int(found)
 
 
 def _selector(obj: Json) -> str | None:
