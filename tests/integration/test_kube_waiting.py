@@ -14,6 +14,8 @@ import pytest
 from helpers.manifests import deployment, live
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, Json, KubeError, ObjectRef
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.ending import await_end
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.items import Item
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.resources import key_of
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.waiter import wait_for
 
@@ -203,6 +205,35 @@ def test_what_vanishes_is_an_error(api: Api, namespace: str, waiting: Any) -> No
     api.delete(ObjectRef.of(obj))
     assert "Deployment" in str(running.error())
     assert "vanished while it was waited for" in str(running.error())
+
+
+# What is to go
+
+
+def test_what_is_deleted_and_held(api: Api, namespace: str) -> None:
+    """Whoever holds it lets go when the line about it comes. What goes at once has no line."""
+    held = made(api, "ConfigMap", "held", namespace, metadata={"finalizers": ["example.invalid/keep"]})
+    gone = made(api, "ConfigMap", "gone", namespace)
+    items = [Item(obj, live=obj, action="deleted") for obj in (held, gone)]
+    for obj in (held, gone):
+        api.delete(ObjectRef.of(obj))
+    lines: list[str] = []
+
+    def let_go(line: str) -> None:
+        lines.append(line)
+        api.patch(ObjectRef.of(held), {"metadata": {"finalizers": None}})
+
+    await_end(api, items, 60, let_go)
+    assert lines == [f"ConfigMap {namespace}/held: being deleted, held by example.invalid/keep"]
+    assert [item.after for item in items] == [None, None]
+
+
+def test_what_stays_is_named(api: Api, namespace: str) -> None:
+    held = made(api, "ConfigMap", "held", namespace, metadata={"finalizers": ["example.invalid/keep"]})
+    api.delete(ObjectRef.of(held))
+    with pytest.raises(KubeError, match=r"ConfigMap test-\w+/held: held by example.invalid/keep"):
+        await_end(api, [Item(held, live=held, action="deleted")], 0.5, print)
+    api.patch(ObjectRef.of(held), {"metadata": {"finalizers": None}})
 
 
 # What does not

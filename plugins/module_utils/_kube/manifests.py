@@ -16,9 +16,10 @@ from .apply import Applier, Settings
 from .applyset import ApplySet, Scope
 from .client import Api, NoClusterError, connect
 from .definitions import kinds_in, parse_definitions
+from .ending import await_end
 from .items import Item, diff_sides, result_entry
 from .prune import Pruner
-from .remove import Remover, await_end
+from .remove import Remover
 from .resources import Json
 from .snapshot import Snapshot
 from .waiter import wait_for
@@ -57,7 +58,7 @@ def sync(params: Mapping[str, Any], result: dict[str, Any], report: Report, *, c
     pruner = Pruner(api, apply_set, params["apply_set"]["prune_also"], check=check) if apply_set else None
     run: _Run
     if params["state"] == "absent":
-        run = _Removal(api, objects, pruner, params, check)
+        run = _Removal(api, objects, pruner, params, report, check)
     else:
         run = _Application(api, objects, pruner, params, report, check)
     try:
@@ -113,16 +114,23 @@ class _Application:
         changed = {item.key for item in self.items if item.changed}
         wait_for(self._api, applied, self._timeout, rolled, changed=changed, report=self._progress)
         if self._pruner:
-            await_end(self._api, self._pruner.items, max(0.0, end - time.monotonic()))
+            await_end(self._api, self._pruner.items, max(0.0, end - time.monotonic()), self._progress)
 
 
 class _Removal:
     """state: absent."""
 
     def __init__(
-        self, api: Api, objects: list[Json], pruner: Pruner | None, params: Mapping[str, Any], check: bool
+        self,
+        api: Api,
+        objects: list[Json],
+        pruner: Pruner | None,
+        params: Mapping[str, Any],
+        report: Report,
+        check: bool,
     ) -> None:
         self._api = api
+        self._progress = report
         self._objects = objects
         self._pruner = pruner
         self._check = check
@@ -138,7 +146,7 @@ class _Removal:
         if self._pruner:
             self._pruner.read([Item(one) for one in self._objects], Snapshot(self._api), force=True)
             self._remover = Remover(self._api, [*self._objects, *self._pruner.leave()], check=self._check)
-        self._remover.run(self._timeout)
+        self._remover.run(self._timeout, self._progress)
         if self._pruner:
             self._pruner.dissolve()
 

@@ -80,21 +80,31 @@ class Streams:
         began = time.monotonic()
         version = self._list(stream)
         try:
-            self._watch(stream, version)
+            if version:
+                self._watch(stream, version)
         except KubeError:
             # Interrupted, too old or not allowed: the next list tells, and fails where it should.
+            version = ""
+        if not version:
             time.sleep(max(0.0, began + _PAUSE_SECONDS - time.monotonic()))
 
     def _list(self, stream: _Stream) -> str:
+        """Returns the version to watch from; empty where there is nothing to watch."""
         path = self._api.resource(stream.api_version, stream.kind).path(stream.namespace or None)
         query = {"fieldSelector": f"metadata.name={stream.name}"} if stream.name else None
         what = f"LIST {stream.kind} in {stream.namespace or 'all namespaces'}"
-        answer = self._api.request("GET", path, query, what=what)
+        try:
+            answer = self._api.request("GET", path, query, what=what)
+        except KubeError as error:
+            if not error.not_found:
+                raise
+            # The kind itself is gone, or not served yet.
+            answer = {"metadata": {}}
         common = {"apiVersion": stream.api_version, "kind": stream.kind}
         with self._changed:
             stream.objects = {item["metadata"]["name"]: {**common, **item} for item in answer.get("items") or []}
         self._announce()
-        return str(answer["metadata"]["resourceVersion"])
+        return str(answer["metadata"].get("resourceVersion") or "")
 
     def _watch(self, stream: _Stream, version: str) -> None:
         for event, obj in self._api.watch(
