@@ -24,7 +24,7 @@ __all__ = ["CONTENDERS", "Contender", "Place", "environment", "kubernetes_core"]
 
 Json = dict[str, Any]
 _HERE = Path(__file__).parent
-# Both collections get their objects the same way.
+# Objects that Ansible has read itself, as if a template had made them.
 _READ = "{{ lookup('ansible.builtin.file', 'objects.yml') | from_yaml_all | list }}"
 
 
@@ -47,7 +47,8 @@ class Place:
 class Contender:
     """`write` puts objects into the place as the contender wants them, `command` applies them.
 
-    It takes part up to the size `largest`, and in the first `repetitions` only: a loop takes minutes.
+    It takes part up to the size `largest`, and in the first `repetitions` only: a loop takes minutes. One that
+    `applies` nothing shows what starting takes, beside those that find nothing to do.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Contender:
     write: Callable[[Place, list[Json]], None]
     largest: int | None = None
     repetitions: int | None = None
+    applies: bool = True
 
     def takes_part(self, size: int, number: int) -> bool:
         """In repetition `number`, which starts from 1."""
@@ -87,6 +89,11 @@ def _with_playbook(task: Json) -> Callable[[Place, list[Json]], None]:
     return write
 
 
+def _write_ping(place: Place, _objects: list[Json]) -> None:
+    play = {"name": "Benchmark", "hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.ping": {}}]}
+    (place.folder / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+
+
 def _playbook(_place: Place) -> list[str]:
     return [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local", "play.yml"]
 
@@ -105,24 +112,23 @@ def _bare(place: Place) -> list[str]:
     return [sys.executable, str(_HERE / "bare.py"), str(place.server.kubeconfig), "requests.jsonl"]
 
 
-def _k8s(definition: str) -> Json:
+def _k8s(**given: Any) -> Json:
     apply = {"apply": True, "server_side_apply": {"field_manager": "k8s", "force_conflicts": True}}
-    return {"kubernetes.core.k8s": {**apply, "definition": definition}}
+    return {"kubernetes.core.k8s": {**apply, **given}}
 
 
+_LOOP = {**_k8s(definition="{{ item }}"), "loop": _READ, "loop_control": {"label": "{{ item.metadata.name }}"}}
 CONTENDERS = [
-    Contender("manifests", _playbook, _with_playbook({"celeryops.platform.manifests": {"definitions": _READ}})),
-    Contender("manifests, src", _playbook, _with_playbook({"celeryops.platform.manifests": {"src": ["objects.yml"]}})),
-    Contender("kubernetes.core.k8s, one task", _playbook, _with_playbook(_k8s(_READ))),
+    Contender("manifests", _playbook, _with_playbook({"celeryops.platform.manifests": {"src": ["objects.yml"]}})),
     Contender(
-        "kubernetes.core.k8s, loop",
-        _playbook,
-        _with_playbook({**_k8s("{{ item }}"), "loop": _READ, "loop_control": {"label": "{{ item.metadata.name }}"}}),
-        largest=20,
-        repetitions=2,
+        "manifests, definitions", _playbook, _with_playbook({"celeryops.platform.manifests": {"definitions": _READ}})
     ),
+    Contender("kubernetes.core.k8s, one task", _playbook, _with_playbook(_k8s(src="objects.yml"))),
+    Contender("kubernetes.core.k8s, definition", _playbook, _with_playbook(_k8s(definition=_READ))),
+    Contender("kubernetes.core.k8s, loop", _playbook, _with_playbook(_LOOP), largest=20, repetitions=1),
     Contender("kubectl apply --server-side", _kubectl, _write_yaml),
     Contender("bare PATCHes", _bare, _write_requests),
+    Contender("a task that does nothing", _playbook, _write_ping, applies=False),
 ]
 
 
