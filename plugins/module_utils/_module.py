@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["run_module"]
+__all__ = ["outcome", "run_module"]
 
 
 class Module(Protocol):
@@ -21,16 +21,24 @@ class Module(Protocol):
     def fail_json(self, msg: str, **kwargs: Any) -> NoReturn: ...
 
 
-def run_module(module: Module, function: Callable[[dict[str, Any]], None], **initial: Any) -> NoReturn:
-    """Hands `function` the result to fill in and ends the module with it.
+def outcome(function: Callable[[dict[str, Any]], None], **initial: Any) -> dict[str, Any]:
+    """The result that `function` fills in; with `failed`, `msg` and `error` when it raised CeleryOpsError.
 
     `initial` holds every key of the result with its empty value, so that the result has one shape whatever
-    happens. What the function filled in before it raised CeleryOpsError is returned with the failure.
+    happens. What the function filled in before it failed is returned with the failure.
     """
     result: dict[str, Any] = {"changed": False, **initial}
     try:
         function(result)
     except CeleryOpsError as error:
         facts = {"expected": error.expected, "found": error.found, "remedy": error.remedy, **error.details}
-        module.fail_json(msg=str(error), error=facts, **result)
+        return {**result, "failed": True, "msg": str(error), "error": facts}
+    return result
+
+
+def run_module(module: Module, function: Callable[[dict[str, Any]], None], **initial: Any) -> NoReturn:
+    """Ends the module with the outcome of `function`."""
+    result = outcome(function, **initial)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     module.exit_json(**result)

@@ -243,6 +243,8 @@ error:
   type: dict
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
@@ -250,7 +252,8 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.manifests
 from ansible_collections.celeryops.platform.plugins.module_utils._module import run_module
 from ansible_collections.celeryops.platform.plugins.module_utils._progress import Reporter
 
-ARGS = {
+ARGS: dict[str, Any] = {
+    **KUBE_ARGS,
     "definitions": {"type": "list", "elements": "raw"},
     "src": {"type": "list", "elements": "path"},
     "template": {"type": "list", "elements": "path"},
@@ -272,12 +275,13 @@ ARGS = {
         },
     },
 }
+REQUIRED_ONE_OF = [("definitions", "src", "template")]
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**KUBE_ARGS, **ARGS},
-        required_one_of=[("definitions", "src", "template")],
+        argument_spec=ARGS,
+        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     progress: list[str] = []

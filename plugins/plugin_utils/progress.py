@@ -17,9 +17,9 @@ from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.celeryops.platform.plugins.module_utils._progress import CHANNEL
+from ansible_collections.celeryops.platform.plugins.module_utils._progress import CHANNEL, LONGEST, Report, Reporter
 
-__all__ = ["execute"]
+__all__ = ["execute", "shown"]
 
 # No line of a module holds a NUL.
 _END = b"\0\n"
@@ -44,6 +44,18 @@ def execute(action: ActionBase, task_vars: Mapping[str, Any], **options: Any) ->
     return result
 
 
+def shown(action: ActionBase, task_vars: Mapping[str, Any], lines: list[str]) -> Report:
+    """A Reporter for what runs in this very process; it shows its lines itself."""
+    keep, host = Reporter(lines), str(task_vars["inventory_hostname"])
+
+    def report(line: str) -> None:
+        keep(line)
+        if not action._task.no_log:
+            _display(host, lines[-1].encode()[:LONGEST])
+
+    return report
+
+
 @contextmanager
 def _channel(action: ActionBase, host: str) -> Iterator[str | None]:
     task = action._task
@@ -66,11 +78,14 @@ def _channel(action: ActionBase, host: str) -> Iterator[str | None]:
 
 
 def _show(channel: int, host: str) -> None:
-    display = Display()
     rest = b""
     while True:
         *lines, rest = (rest + os.read(channel, 65536)).split(b"\n")
         for line in lines:
             if line == _END[:-1]:
                 return
-            display.display(f"progress: [{host}] => {line.decode(errors='replace')}", color=C.COLOR_VERBOSE)
+            _display(host, line)
+
+
+def _display(host: str, line: bytes) -> None:
+    Display().display(f"progress: [{host}] => {line.decode(errors='replace')}", color=C.COLOR_VERBOSE)

@@ -18,7 +18,7 @@ import yaml
 
 from .modules import ROOT
 
-__all__ = ["Play", "play"]
+__all__ = ["Play", "other_interpreter", "play"]
 
 
 class Play:
@@ -54,6 +54,14 @@ class Play:
         return [line.removeprefix(mark) for line in self.output if line.startswith(mark)]
 
 
+def other_interpreter(folder: Path) -> str:
+    """The same Python at another place, which Ansible cannot know to be the same."""
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="ascii")
+    path.chmod(0o700)
+    return str(path)
+
+
 @contextmanager
 def play(
     folder: Path,
@@ -61,11 +69,13 @@ def play(
     *options: str,
     defaults: dict[str, Any] | None = None,
     results: Iterable[str] = (),
+    interpreter: str = sys.executable,
     **keywords: Any,
 ) -> Iterator[Play]:
     """Runs tasks on localhost, `defaults` being the options of the action group `kube`, `keywords` the play's.
 
-    What the tasks register are the play's results, and `results` names those that are registered elsewhere.
+    Modules that can, work in Ansible's own process, unless `interpreter` names another (`other_interpreter`). What the
+    tasks register are the play's results, and `results` names those that are registered elsewhere.
     """
     registered = [*results, *(task["register"] for task in tasks if "register" in task)]
     record = folder / "results.json"
@@ -85,7 +95,7 @@ def play(
     process = subprocess.Popen(
         [
             "ansible-playbook",
-            *("-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"),
+            *("-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={interpreter}"),
             *options,
             str(folder / "play.yml"),
         ],

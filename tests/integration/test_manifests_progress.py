@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from helpers.apiserver import ApiServer
 from helpers.manifests import config_map, deployment, live
-from helpers.plays import Play, play
+from helpers.plays import Play, other_interpreter, play
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, Json, ObjectRef
 
@@ -62,8 +62,9 @@ def states(obj: Json, *messages: str) -> list[str]:
 @pytest.fixture
 def started(api_server: ApiServer, tmp_path: Path) -> Any:
     @contextmanager
-    def run(tasks: list[dict[str, Any]], *options: str) -> Iterator[Play]:
-        with play(tmp_path, tasks, *options, defaults={"kubeconfig": str(api_server.kubeconfig)}) as running:
+    def run(tasks: list[dict[str, Any]], *, own_process: bool = False) -> Iterator[Play]:
+        place = {"interpreter": other_interpreter(tmp_path)} if own_process else {}
+        with play(tmp_path, tasks, defaults={"kubeconfig": str(api_server.kubeconfig)}, **place) as running:
             yield running
 
     return run
@@ -74,13 +75,14 @@ def task(*objects: Json, register: str = "applied", **keywords: Any) -> dict[str
     return {MODULE: options, "register": register, **keywords}
 
 
-def test_lines_come_while_the_task_runs(api: Api, namespace: str, started: Any) -> None:
+@pytest.mark.parametrize("own_process", [False, True])
+def test_lines_come_while_the_task_runs(api: Api, namespace: str, started: Any, own_process: bool) -> None:
     """For each item of a loop; of what is unchanged nothing is said; a failure keeps what was said before it."""
     one, other, stuck = (worker(namespace, name) for name in ("one", "other", "stuck"))
     loop = {MODULE: {"definitions": ["{{ item }}"]}, "register": "applied", "loop": [one, other]}
     failing = task(stuck, register="failing", ignore_errors=True)
     failing[MODULE]["wait_timeout"] = 3
-    with started([loop, task(one, other, register="again"), failing]) as running:
+    with started([loop, task(one, other, register="again"), failing], own_process=own_process) as running:
         follow(api, running, one, other)
     assert running.process.returncode == 0, "\n".join(running.output)
     expected = [states(one, UNSEEN, ONE, TWO), states(other, UNSEEN, ONE, TWO)]
@@ -93,7 +95,8 @@ def test_lines_come_while_the_task_runs(api: Api, namespace: str, started: Any) 
 
 def test_a_module_that_dies_does_not_hold_the_play(namespace: str, started: Any) -> None:
     obj = worker(namespace)
-    with started([task(obj, ignore_errors=True), task(config_map(namespace), register="after")]) as running:
+    tasks = [task(obj, ignore_errors=True), task(config_map(namespace), register="after")]
+    with started(tasks, own_process=True) as running:
         for line in running.lines():
             if line.endswith(UNSEEN):
                 os.kill(writer(running.process.pid), signal.SIGKILL)
