@@ -46,7 +46,23 @@ _ATOMIC_DEFAULTS: dict[tuple[str, str], Any] = {
     ("volumeClaimTemplates", "status"): {"phase": "Pending"},
     ("metadata", "creationTimestamp"): None,
     ("spec", "volumeMode"): "Filesystem",
+    ("subjects", "apiGroup"): "rbac.authorization.k8s.io",
+    ("roleRef", "apiGroup"): "rbac.authorization.k8s.io",
+    ("ports", "protocol"): "TCP",
+    ("serviceAccountToken", "expirationSeconds"): 3600,
 }
+# Parts that the server fills although nothing was set in them. Only these: an empty selector is a value.
+_FILLED = frozenset(
+    (
+        "behavior",
+        "persistentVolumeClaimRetentionPolicy",
+        "rollingUpdate",
+        "scaleDown",
+        "scaleUp",
+        "strategy",
+        "updateStrategy",
+    )
+)
 # Kept by the server, never by those who apply.
 _SERVER_METADATA = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 _CLIENT_APPLY = "kubectl.kubernetes.io/last-applied-configuration"
@@ -117,7 +133,10 @@ def _same_map(wanted: Mapping[str, Any], live: Any, fields: Fields, parent: str)
 def _same(wanted: Any, live: Any, fields: Fields, key: str, parent: str) -> bool:
     inner = {name: value for name, value in fields.items() if name != "."}
     if not inner:
-        return _same_atomic(wanted, live, key, parent)
+        if "." in fields or live is None:
+            # The server keeps no zero values; of what we own, nothing else can be missing.
+            return wanted in ({}, [], False, "") if live is None else wanted in ({}, [])
+        return (wanted == {} and key in _FILLED) or _same_atomic(wanted, live, key, parent)
     if isinstance(wanted, Mapping):
         return _same_map(wanted, live, inner, key)
     if isinstance(wanted, list) and isinstance(live, list) and len(inner) == len(wanted):
@@ -145,7 +164,11 @@ def _same_keyed(wanted: list[Any], live: list[Any], fields: Fields, key: str) ->
             return False
         identity = left.pop(fits[0])
         found = [at for at, one in enumerate(live) if isinstance(one, Mapping) and identity.items() <= one.items()]
-        if len(found) != 1 or not _same_map(item, live[found[0]], fields[fits[0]], key):
+        if len(found) != 1:
+            return False
+        there = live[found[0]]
+        same = _same_map(item, there, fields[fits[0]], key) if fields[fits[0]] else _same_atomic(item, there, key, "")
+        if not same:
             return False
         positions.append(found[0])
     return _in_order(positions)
@@ -154,6 +177,8 @@ def _same_keyed(wanted: list[Any], live: list[Any], fields: Fields, key: str) ->
 def _same_atomic(wanted: Any, live: Any, key: str, parent: str) -> bool:
     """Values that have one owner as a whole."""
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        if key == "limits" and wanted.get("type") == "Container":
+            wanted = _with_limits(wanted)
         return all(
             _same_atomic(wanted[name], live.get(name), name, key)
             if name in wanted
@@ -167,6 +192,13 @@ def _same_atomic(wanted: Any, live: Any, key: str, parent: str) -> bool:
     if wanted in ({}, []):
         return live is None
     return _same_scalar(wanted, live, key, parent)
+
+
+def _with_limits(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An item of a LimitRange as the server keeps it: limits default to the maximum, requests to them or the minimum."""
+    default = {**(item.get("max") or {}), **(item.get("default") or {})}
+    request = {**(item.get("min") or {}), **default, **(item.get("defaultRequest") or {})}
+    return {**item, **({"default": default} if default else {}), **({"defaultRequest": request} if request else {})}
 
 
 def _same_scalar(wanted: Any, live: Any, key: str, parent: str) -> bool:
