@@ -19,16 +19,30 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def inspect(api: Api, namespace: str, storage_class: str) -> tuple[list[Finding], list[capacity.Node]]:
-    """What is wrong with the cluster, and its nodes with the room that pods of other namespaces leave."""
+    """What is wrong with the cluster, and its nodes with the room that pods of other namespaces leave.
+
+    What an account that is confined to its namespace may not see is not judged.
+    """
     try:
-        nodes = api.list("v1", "Node")
-        pods = api.list("v1", "Pod", field_selector="status.phase!=Succeeded,status.phase!=Failed")
-        classes = api.list("storage.k8s.io/v1", "StorageClass")
+        nodes = _visible(api, "v1", "Node")
+        pods = _visible(api, "v1", "Pod", field_selector="status.phase!=Succeeded,status.phase!=Failed")
+        classes = _visible(api, "storage.k8s.io/v1", "StorageClass")
     except KubeError as error:
         remedy = error.remedy or "Check platform_kubeconfig and platform_context, and that the user may list nodes."
         expected = f"an answer from the Kubernetes API at {api.host}"
         return [Finding("cluster", expected, error.found or error.message, remedy)], []
-    return storage(classes, storage_class), left_over(nodes, pods, namespace)
+    found = [] if classes is None else storage(classes, storage_class)
+    return found, [] if nodes is None or pods is None else left_over(nodes, pods, namespace)
+
+
+def _visible(api: Api, api_version: str, kind: str, field_selector: str | None = None) -> list[dict[str, Any]] | None:
+    """All objects of a kind in the whole cluster; None where the account may not list them."""
+    try:
+        return api.list(api_version, kind, field_selector=field_selector)
+    except KubeError as error:
+        if error.status == 403:
+            return None
+        raise
 
 
 def storage(classes: Iterable[Mapping[str, Any]], wanted: str) -> list[Finding]:
