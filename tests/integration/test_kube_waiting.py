@@ -136,14 +136,15 @@ def test_a_rollout_its_budget_and_its_service(api: Api, namespace: str, waiting:
     spec = {"minAvailable": 1, "selector": {"matchLabels": labels}}
     budget = made(api, "PodDisruptionBudget", "worker", namespace, "policy/v1", spec=spec)
     running = waiting(obj, service, elsewhere, budget)
-    running.until("Service " + namespace + "/worker: no endpoint is ready")
+    running.until("Service " + namespace + "/worker: no endpoint ready")
+    running.until("Deployment " + namespace + "/worker: its controller has not seen it yet")
     rolled(api, obj, 2)
     running.until("2 of 2 pods are available")
     counts = {"currentHealthy": 0, "desiredHealthy": 1, "expectedPods": 2, "disruptionsAllowed": 0}
     with_status(api, budget, observedGeneration=1, **counts)
     running.until("0 of 1 pods are healthy")
     with_status(api, budget, **{**counts, "currentHealthy": 2, "disruptionsAllowed": 1})
-    running.until("1 disruptions are allowed")
+    running.until("1 disruption allowed")
     endpoint = {"addresses": ["10.1.2.3"], "conditions": {"ready": False}}
     slices = made(
         api,
@@ -156,7 +157,7 @@ def test_a_rollout_its_budget_and_its_service(api: Api, namespace: str, waiting:
         endpoints=[endpoint],
     )
     api.patch(ObjectRef.of(slices), {"endpoints": [{**endpoint, "conditions": {"ready": True}}]})
-    running.until("1 endpoints are ready")
+    running.until("1 endpoint ready")
     running.end()
 
 

@@ -122,10 +122,11 @@ def _container_trouble(pod: str, status: Mapping[str, Any]) -> Trouble | None:
         patience = NOW if _IMAGE_REFUSED.search(message) else LATER
     elif reason in _CONFIG:
         patience = SOON
-    elif reason == "CrashLoopBackOff" and int(status.get("restartCount") or 0) >= _EXITS:
+    elif reason == "CrashLoopBackOff":
         last = (status.get("lastState") or {}).get("terminated") or {}
-        message = f"it has ended {status['restartCount']} times, last with {_ended(last)}"
-        patience, previous = NOW, True
+        ends = int(status.get("restartCount") or 0)
+        message = f"it has ended {'once' if ends <= 1 else f'{ends} times'}, last with {_ended(last)}"
+        patience, previous = (NOW if ends >= _EXITS else NEVER), True
     if patience is None:
         return None
     return Trouble(f"Pod {pod}", reason, message, patience, pod=pod, container=str(status["name"]), previous=previous)

@@ -42,6 +42,10 @@ def _condition(obj: Object, kind: str) -> Mapping[str, Any]:
     return {}
 
 
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _said(condition: Mapping[str, Any]) -> str:
     return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
 
@@ -71,7 +75,7 @@ def _deployment(obj: Object) -> Progress:
     elif updated < wanted:
         found = _busy(f"{updated} of {wanted} pods are of the present revision")
     elif total > updated:
-        found = _busy(f"{total - updated} pods of an earlier revision are leaving")
+        found = _busy(f"{_some(total - updated, 'pod')} of an earlier revision left to end")
     elif available < wanted:
         found = _busy(f"{available} of {wanted} pods are available")
     else:
@@ -176,7 +180,7 @@ def budget_progress(obj: Object, *, fed: bool) -> Progress:
     )
     if fed and healthy < min(desired, expected):
         return _busy(f"{healthy} of {min(desired, expected)} pods are healthy")
-    return _done(f"{status.get('disruptionsAllowed') or 0} disruptions are allowed")
+    return _done(f"{_some(int(status.get('disruptionsAllowed') or 0), 'disruption')} allowed")
 
 
 def service_progress(slices: Iterable[Object]) -> Progress:
@@ -186,7 +190,7 @@ def service_progress(slices: Iterable[Object]) -> Progress:
         for one in slices
         for endpoint in one.get("endpoints") or []
     )
-    return _done(f"{ready} endpoints are ready") if ready else _busy("no endpoint is ready")
+    return _done(f"{_some(ready, 'endpoint')} ready") if ready else _busy("no endpoint ready")
 
 
 _PREDICATES: dict[tuple[str, str], Callable[[Object], Progress]] = {

@@ -146,8 +146,8 @@ class _Waiter:
                 continue
             if self._is_done(key):
                 left.discard(key)
-            if self._progress(key) != UNSEEN:
-                # It takes a moment until a controller has looked: no news.
+            # It takes a moment until a controller has looked, which is no news; nor is what is done already.
+            if self._progress(key) != UNSEEN and (key in left or key in self._told):
                 self._tell(key)
         return left
 

@@ -152,12 +152,12 @@ def test_budgets() -> None:
 @pytest.mark.parametrize(
     ("slices", "done", "message"),
     [
-        ([], False, "no endpoint is ready"),
-        ([{"endpoints": None}, {"endpoints": [{"conditions": {"ready": False}}]}], False, "no endpoint is ready"),
+        ([], False, "no endpoint ready"),
+        ([{"endpoints": None}, {"endpoints": [{"conditions": {"ready": False}}]}], False, "no endpoint ready"),
         (
             [{"endpoints": [{"conditions": {"ready": True}}, {"addresses": ["10.0.0.1"]}]}],
             True,
-            "2 endpoints are ready",
+            "2 endpoints ready",
         ),
     ],
 )
