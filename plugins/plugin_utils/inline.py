@@ -33,9 +33,13 @@ def run_inline(
     """What `work` makes of the validated arguments, as a module's result.
 
     None where the module has to be run as one: on another machine, as another user, by another interpreter, in the
-    background, or with arguments that it will refuse or that only Ansible can hand over.
+    background, with an environment for the interpreter itself, or with arguments that it will refuse or that only
+    Ansible can hand over.
     """
-    if not _same_place(action, task_vars):
+    environment: dict[str, Any] = {}
+    action._compute_environment_string(environment)
+    # An interpreter reads these when it starts.
+    if not _same_place(action, task_vars) or any(name.startswith(("PYTHON", "LD_")) for name in environment):
         return None
     try:
         # What Ansible knows of a value's origin ends here, as it does on the way to a module.
@@ -46,7 +50,7 @@ def run_inline(
     if checked.error_messages:
         return None
     params = checked.validated_parameters
-    with _environment(action):
+    with _with_environment(environment):
         result: dict[str, Any] = json.loads(json.dumps(work(params)))
     return {**result, "invocation": {"module_args": plain}}
 
@@ -63,10 +67,8 @@ def _same_place(action: ActionBase, task_vars: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def _environment(action: ActionBase) -> Iterator[None]:
+def _with_environment(added: Mapping[str, Any]) -> Iterator[None]:
     """The task's `environment`, for as long as its work takes: a loop goes on in this process."""
-    added: dict[str, Any] = {}
-    action._compute_environment_string(added)
     before = dict(os.environ)
     os.environ.update({name: str(value) for name, value in added.items()})
     try:
