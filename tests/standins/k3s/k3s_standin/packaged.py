@@ -118,7 +118,7 @@ def local_storage(release: Release, path: str) -> list[dict[str, Any]]:
             "containers": [
                 {
                     "name": "helper-pod",
-                    "image": release.images["helper"]["reference"],
+                    "image": release.images["base"]["reference"],
                     "imagePullPolicy": "IfNotPresent",
                 }
             ]

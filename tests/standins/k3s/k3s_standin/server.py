@@ -236,24 +236,23 @@ class _Server:
 
     def _deploy(self, api: Client) -> None:
         config, disabled = self._plane.config, self._options["disable"]
-        wanted = {
-            "coredns": coredns(self._release, config["cluster-dns"], config["cluster-domain"]),
-            "local-storage": local_storage(
-                self._release, self._options["default-local-storage-path"] or f"{self._options.data}/storage"
-            ),
-        }
-        components = {name: each for name, each in wanted.items() if name not in disabled}
+        volumes = self._options["default-local-storage-path"] or f"{self._options.data}/storage"
+        components: dict[str, list[dict[str, Any]]] = {"standin": base_objects()}
+        if "coredns" not in disabled:
+            components["coredns"] = coredns(self._release, config["cluster-dns"], config["cluster-domain"])
+        if "local-storage" not in disabled:
+            components["local-storage"] = local_storage(self._release, volumes)
         manifests = self._folder / "manifests"
         manifests.mkdir(exist_ok=True)
-        for name in wanted.keys() & disabled:
+        for file in manifests.glob("*.json"):
             # k3s removes what it deployed before it was told not to.
-            if (manifests / f"{name}.json").exists():
-                self._kubectl(wanted[name], "delete", "--ignore-not-found", "--wait=false")
-                (manifests / f"{name}.json").unlink()
+            if file.stem not in components:
+                self._kubectl(json.loads(file.read_text())["items"], "delete", "--ignore-not-found", "--wait=false")
+                file.unlink()
         # What this cluster was given before is not given again: kubectl takes its time.
         wait_until(self._children, lambda: bool(_system(api)), "namespace kube-system", 60)
         cluster = _system(api)
-        for name, each in {"standin": base_objects(), **components}.items():
+        for name, each in components.items():
             file, content = manifests / f"{name}.json", json.dumps({"cluster": cluster, "items": each})
             if not file.exists() or file.read_text() != content:
                 self._kubectl(each, "apply", "--server-side", "--force-conflicts", "--field-manager=deploy@k3s")
