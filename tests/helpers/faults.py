@@ -14,14 +14,19 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helpers.apiserver import ApiServer
+from helpers.manifests import apply
+from helpers.modules import run_module
 
-__all__ = ["Fault", "Proxy", "Request", "fault_proxy"]
+__all__ = ["Fault", "Held", "Proxy", "Request", "fault_proxy", "through"]
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -141,3 +146,35 @@ def fault_proxy(server: ApiServer, folder: Path) -> Iterator[Proxy]:
         listener.shutdown()
         thread.join()
         listener.server_close()
+
+
+def through(proxy: Proxy, *objects: Json, **options: Any) -> Json:
+    """Applies objects by way of the proxy."""
+
+    def run(name: str, args: Json, **more: Any) -> Json:
+        return run_module(name, {"kubeconfig": str(proxy.kubeconfig), "retry_timeout": 60, **args}, **more)
+
+    return apply(run, *objects, **options)
+
+
+class Held:
+    """A run through the proxy whose PATCHes, or with `dry_run` their dry runs, wait until the result is wanted."""
+
+    def __init__(self, proxy: Proxy, *objects: Json, dry_run: bool = False, **options: Any) -> None:
+        self._reached, self._free = threading.Event(), threading.Event()
+
+        def rule(request: Request) -> Fault | None:
+            if request.method == "PATCH" and request.dry_run == dry_run:
+                self._reached.set()
+                assert self._free.wait(300)
+            return None
+
+        proxy.rule = rule
+        self._pool = ThreadPoolExecutor(1)
+        self._run = self._pool.submit(through, proxy, *objects, **options)
+        assert self._reached.wait(300)
+
+    def result(self) -> Json:
+        self._free.set()
+        with self._pool:
+            return self._run.result(300)

@@ -195,7 +195,7 @@ def _same_atomic(wanted: Any, live: Any, key: str, parent: str) -> bool:
 
 
 def _with_limits(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An item of a LimitRange as the server keeps it: limits default to the maximum, requests to them or the minimum."""
+    """An item of a LimitRange as the server keeps it: limits default to the maximum, requests to limit or minimum."""
     default = {**(item.get("max") or {}), **(item.get("default") or {})}
     request = {**(item.get("min") or {}), **default, **(item.get("defaultRequest") or {})}
     return {**item, **({"default": default} if default else {}), **({"defaultRequest": request} if request else {})}

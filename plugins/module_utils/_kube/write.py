@@ -104,9 +104,11 @@ class Writer:
 
     def _judge(self, item: Item, body: Json, error: KubeError) -> None:
         """Returns where the claims of others may be passed over; raises what is to be told otherwise."""
-        found = claims(error.causes) if error.conflict else []
-        if not found:
+        every = claims(error.causes) if error.conflict else []
+        if not every:
             raise explained(item, error) from error
+        # Replicas that are given away may have been scaled since they were read.
+        found = [claim for claim in every if item.replicas is None or claim.field != ".spec.replicas"]
         live = self._api.get(item.ref) or {}
         scaled_by = self._autoscaler_of(item, found)
         held = [

@@ -6,36 +6,18 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.apiserver import ApiServer, running_api_server
-from helpers.faults import Fault, Proxy, Request, fault_proxy
+from helpers.faults import Fault, Held, Proxy, Request, fault_proxy, through
 from helpers.manifests import apply, config_map, live
-from helpers.modules import run_module
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, Json, connect
 
 SHAPE = {"api_version", "kind", "namespace", "name", "action", "planned_on", "generation", "drift", "diff"}
-
-
-@pytest.fixture
-def proxy(api_server: ApiServer, tmp_path: Path) -> Iterator[Proxy]:
-    with fault_proxy(api_server, tmp_path) as found:
-        yield found
-
-
-def through(proxy: Proxy, *objects: Json, **options: Any) -> Json:
-    """Applies objects by way of the proxy."""
-
-    def run(name: str, args: Json, **more: Any) -> Json:
-        return run_module(name, {"kubeconfig": str(proxy.kubeconfig), "retry_timeout": 60, **args}, **more)
-
-    return apply(run, *objects, **options)
 
 
 def maps(namespace: str, count: int) -> list[Json]:
@@ -163,29 +145,6 @@ def test_a_server_that_is_killed_in_the_middle_of_an_apply(own_server: ApiServer
 
 
 # Two runs at once
-
-
-class Held:
-    """A run through the proxy whose first real write waits for `release`."""
-
-    def __init__(self, proxy: Proxy, *objects: Json, **options: Any) -> None:
-        self._reached, self._free = threading.Event(), threading.Event()
-
-        def rule(request: Request) -> Fault | None:
-            if request.method == "PATCH" and not request.dry_run:
-                self._reached.set()
-                assert self._free.wait(60)
-            return None
-
-        proxy.rule = rule
-        self._pool = ThreadPoolExecutor(1)
-        self._run = self._pool.submit(through, proxy, *objects, **options)
-        assert self._reached.wait(60)
-
-    def result(self) -> Json:
-        self._free.set()
-        with self._pool:
-            return self._run.result(60)
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "there"])

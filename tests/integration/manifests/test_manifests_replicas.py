@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from helpers.faults import Held, Proxy
 from helpers.manifests import actions, apply, config_map, deployment, every_kind, live
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, Json, ObjectRef
@@ -192,6 +193,21 @@ def test_an_autoscaler_comes_and_leaves_with_the_set(api: Api, workload: Json, k
     assert actions(taken[1])[f"HorizontalPodAutoscaler {scaler['metadata']['name']}"] == "deleted"
     assert set(seen) == {3, 5}
     assert live(api, workload)["spec"]["replicas"] == 3
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["planned", "written"])
+def test_scaled_while_it_is_given_away(api: Api, workload: Json, proxy: Proxy, kube_module: Any, dry_run: bool) -> None:
+    apply(kube_module, workload)
+    api.create(autoscaler(workload["metadata"]["namespace"], workload["metadata"]["name"], workload["kind"]))
+    del workload["spec"]["replicas"]
+    with replicas_of(api, workload) as seen:
+        run = Held(proxy, workload, dry_run=dry_run)
+        scale(api, workload, 5)
+        result = run.result()
+    assert not result.get("failed"), result["msg"]
+    assert set(seen) == {3, 5}
+    assert live(api, workload)["spec"]["replicas"] == 5
+    assert not apply(kube_module, workload)["changed"]
 
 
 def test_what_others_own_as_well_is_not_handed_over(api: Api, namespace: str, kube_module: Any) -> None:
