@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("platform")]
 
 NAMESPACE = os.environ.get("PLATFORM_NAMESPACE", "jewelry-shop")
 QUEUES = yaml.safe_load((ROOT / "roles/celery_app/defaults/main/schedule.yml").read_text())["celery_app_queues"]
-ARGS = {"namespace": NAMESPACE, "app": "config", "queues": QUEUES}
+SETTINGS = {"celery-worker": {"task_acks_late": True, "worker_prefetch_multiplier": 1}}
+ARGS = {"namespace": NAMESPACE, "app": "config", "queues": QUEUES, "settings": SETTINGS}
 DEADLINE = 300
 # Process 1 of the container is an init that stays; what it started is Celery's main process.
 KILL = """

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.manifests import config_map
 from helpers.modules import ROOT
 
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 
 SURVEY = yaml.safe_load((ROOT / "tests/unit/plugins/module_utils/_celery/data/settings.yml").read_text())["agreeing"][
     "survey"
@@ -41,7 +42,9 @@ REPORTS: dict[str, Any] = {
 }
 
 
-def play(folder: Path, kubeconfig: Path, namespace: str, variables: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
+def play(
+    folder: Path, kubeconfig: Path, namespace: str, variables: dict[str, Any], *, check: bool = True
+) -> tuple[int, dict[str, Any], str]:
     """Exit status, results by task name, and what was printed."""
     record = folder / "record.jsonl"
     playbook = folder / "play.yml"
@@ -68,7 +71,8 @@ def play(folder: Path, kubeconfig: Path, namespace: str, variables: dict[str, An
     done = subprocess.run(
         [
             *(Path(sys.executable).parent / "ansible-playbook", "--inventory=localhost,", "--connection=local"),
-            *("--check", "--diff", f"--extra-vars=@{folder / 'vars.json'}"),
+            *(["--check"] if check else []),
+            *("--diff", f"--extra-vars=@{folder / 'vars.json'}"),
             *(f"--extra-vars=ansible_python_interpreter={sys.executable}", playbook),
         ],
         cwd=ROOT,
@@ -87,10 +91,10 @@ def play(folder: Path, kubeconfig: Path, namespace: str, variables: dict[str, An
 
 
 def objects(results: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """What would be made, from the diff."""
+    """What would be made, from the diff; the object that remembers the set is left out."""
     result = next(result for task, result in results.items() if "Apply the workers" in task)
     found = [yaml.safe_load(each["after"]) for each in result["diff"]]
-    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in found}
+    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in found if obj["kind"] != "ConfigMap"}
 
 
 @pytest.fixture
@@ -151,6 +155,25 @@ def test_every_field_of_a_pool_reaches_its_pods(tmp_path: Path, kubeconfig: Path
     usual = found["Deployment", "celery-worker"]["spec"]["template"]["spec"]
     assert [each["name"] for each in usual["volumes"]] == ["celeryops", "celeryops-state", "shm"]
     assert "topologySpreadConstraints" not in usual
+
+
+def test_a_pool_that_left_the_variable_goes(tmp_path: Path, kubeconfig: Path, namespace: str, api: Api) -> None:
+    """This API server has no controllers, so waiting ends the play; what was applied and deleted stands."""
+
+    def pools(*declared: dict[str, Any]) -> set[str]:
+        given = {"celery_worker_pools": list(declared), "celery_worker_wait_timeout": 1}
+        status, _results, printed = play(tmp_path, kubeconfig, namespace, given, check=False)
+        assert status != 0
+        assert "contradiction" not in printed
+        kinds = (("apps/v1", "Deployment"), ("policy/v1", "PodDisruptionBudget"))
+        found = [{obj["metadata"]["name"] for obj in api.list(*kind, namespace)} for kind in kinds]
+        assert found[0] == found[1], printed
+        return found[0]
+
+    api.apply(config_map(namespace, "somebody-elses"), field_manager="celeryops")
+    assert pools({"name": "default"}, {"name": "reports"}) == {"celery-worker", "celery-worker-reports"}
+    assert pools({"name": "default"}) == {"celery-worker"}
+    assert api.get(ObjectRef("v1", "ConfigMap", "somebody-elses", namespace)) is not None
 
 
 def test_contradictions_stop_before_anything_is_applied(tmp_path: Path, kubeconfig: Path, namespace: str) -> None:

@@ -1,0 +1,1 @@
+"""Quotes for a newspaper: a Celery application without Django, database models or settings of its own broker."""
