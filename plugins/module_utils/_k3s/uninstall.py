@@ -18,7 +18,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 from ansible_collections.celeryops.platform.plugins.module_utils._k3s.host import TOOLS, Layout, manager
 from ansible_collections.celeryops.platform.plugins.module_utils._node.config import run
 
-__all__ = ["descendants", "foreign_rules", "mounts_below", "remove"]
+__all__ = ["bound_to_themselves", "descendants", "foreign_rules", "mounts_below", "remove"]
 
 _NAMES = ("k3s", "k3s-agent")
 _LINKS = ("cni0", "flannel.1", "flannel-v6.1", "kube-ipvs0", "flannel-wg", "flannel-wg-v6")
@@ -30,6 +30,12 @@ def mounts_below(mounts: str, prefixes: Iterable[str]) -> list[str]:
     """Mount points of /proc/self/mounts that begin with one of these, the innermost first."""
     points = [line.split()[1].replace("\\040", " ") for line in mounts.splitlines() if len(line.split()) > 1]
     return sorted({point for point in points if point.startswith(tuple(prefixes))}, reverse=True)
+
+
+def bound_to_themselves(mountinfo: str) -> set[str]:
+    """Mount points of /proc/self/mountinfo that show the very folder they cover; kubelets are given such ones."""
+    fields = [line.split() for line in mountinfo.splitlines()]
+    return {parts[4] for parts in fields if len(parts) > 4 and parts[3] == parts[4] != "/"}
 
 
 def foreign_rules(saved: str) -> str:
@@ -65,6 +71,7 @@ class _Uninstall:
         self._layout = layout
         self._check = check
         self._actions = actions
+        self._mounted: set[str] = set()
 
     def _do(self, action: str) -> bool:
         """Notes a step; whether it is to be taken."""
@@ -97,8 +104,9 @@ class _Uninstall:
     def mounts(self) -> None:
         prefixes = [*_MOUNTED, f"{self._layout.data}/"]
         text = Path("/proc/self/mounts").read_text(encoding="utf-8")
+        own = bound_to_themselves(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
         for point in mounts_below(text, prefixes):
-            if not self._kept(Path(point)) and self._do(f"unmount {point}"):
+            if (point in own or not self._kept(Path(point))) and self._do(f"unmount {point}"):
                 run(["umount", "--force", "--lazy", point])
 
     def _kept(self, point: Path) -> bool:
@@ -143,19 +151,38 @@ class _Uninstall:
         paths += [Path(path) for path in ("/run/k3s", "/run/flannel", "/var/lib/cni", "/var/lib/kubelet")]
         # The node's password: a host that comes back under its name gets a new one.
         paths += [layout.config.parent / "node", layout.config, layout.data, program]
+        # Not os.path.ismount, which does not see a folder of the same file system mounted over another.
+        self._mounted = set(mounts_below(Path("/proc/self/mounts").read_text(encoding="utf-8"), ["/"]))
         for path in paths:
-            if os.path.lexists(path) and self._do(f"remove {path}"):
-                self._remove(path)
+            if self._there(path) and self._do(f"remove {path}"):
+                self._attempt(path)
         for parent in (layout.config.parent, layout.data.parent):
-            if not self._check and parent.is_dir() and not any(parent.iterdir()):
+            if not self._check and parent.is_dir() and not any(parent.iterdir()) and str(parent) not in self._mounted:
                 parent.rmdir()
+
+    def _there(self, path: Path) -> bool:
+        """Whether there is something to remove; an emptied mount point is nothing."""
+        if str(path) in self._mounted:
+            return any(path.iterdir())
+        return os.path.lexists(path)
+
+    def _attempt(self, path: Path) -> None:
+        try:
+            self._remove(path)
+        except OSError as error:
+            raise CeleryOpsError(
+                f"{path} cannot be removed",
+                expected="nothing that holds it",
+                found=str(error),
+                remedy="see which process or mount holds it, and run the playbook again",
+            ) from error
 
     def _remove(self, path: Path) -> None:
         """Removes a file or a folder; of one that is an administrator's mount point, what is in it."""
         if path.is_symlink() or not path.is_dir():
             path.unlink()
             return
-        mounted = path.is_mount()
+        mounted = str(path) in self._mounted
         if mounted and not self._kept(path):
             # Whatever this is, its content is not k3s' own.
             raise CeleryOpsError(
@@ -178,7 +205,8 @@ class _Uninstall:
 def remove(layout: Layout, *, check: bool, result: dict[str, Any]) -> None:
     """Fills in the steps taken. A host without a trace of k3s is left alone: /var/lib/kubelet may be another's."""
     traces = [layout.program, layout.data, layout.config, *(file for n in _NAMES for file in layout.service_files(n))]
-    if not any(os.path.lexists(path) for path in traces):
+    # A file system that an administrator mounted stays, and is no trace when it is empty.
+    if not any(path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())) for path in traces):
         return
     actions: list[str] = result["actions"]
     uninstall = _Uninstall(layout, check, actions)

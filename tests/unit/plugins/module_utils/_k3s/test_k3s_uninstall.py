@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.celeryops.platform.plugins.module_utils._k3s.uninstall import (
+    bound_to_themselves,
     descendants,
     foreign_rules,
     mounts_below,
@@ -52,3 +53,13 @@ def test_children_end_before_their_parents() -> None:
     parents = {2: 1, 3: 2, 4: 2, 5: 4, 9: 1}
     assert descendants(parents, [2]) == [5, 4, 3, 2]
     assert descendants(parents, []) == []
+
+
+def test_a_folder_that_was_mounted_over_itself_holds_nothing_of_its_own() -> None:
+    mountinfo = """\
+22 1 0:21 / / rw - overlay overlay rw
+30 22 0:21 /var/lib/kubelet /var/lib/kubelet rw shared:5 - overlay overlay rw
+31 22 8:16 / /var/lib/rancher/k3s rw - ext4 /dev/sdb rw
+32 22 8:32 /volumes/1 /var/lib/rancher/k3s/storage rw - ext4 /dev/sdc rw
+"""
+    assert bound_to_themselves(mountinfo) == {"/var/lib/kubelet"}
