@@ -71,9 +71,12 @@ def _look(api: Api, program: str, params: Mapping[str, Any], request: Mapping[st
 
 
 def _settled(seen: shipment.Answer) -> bool:
-    """Whether there is nothing to do. Tables that lack something are told by the run that would have made them."""
+    """Whether there is nothing to do. Tables that lack something are told by the run that would have made them.
+
+    A program that only looks says nothing of changes.
+    """
     tables = seen.get("tables", {})
-    return not (seen["changed"] or tables.get("missing_tables") or tables.get("missing_columns"))
+    return not (seen.get("changed") or tables.get("missing_tables") or tables.get("missing_columns"))
 
 
 def _require(api: Api, params: Mapping[str, Any]) -> None:
