@@ -91,7 +91,8 @@ class _Uninstall:
     def processes(self) -> None:
         """Pods outlive the service: their shims are what holds them."""
         parents, commands = _processes()
-        shim = re.compile(re.escape(str(self._layout.data)) + r"/data/[^/]*/bin/containerd-shim")
+        data = re.escape(str(self._layout.data))
+        shim = re.compile(rf"{data}/data/[^/]*/bin/containerd-shim|containerd-shim.* -address /run/k3s/")
         roots = [pid for pid, command in commands.items() if shim.search(command)]
         if roots and self._do(f"end {len(roots)} pods"):
             for pid in descendants(parents, roots):
