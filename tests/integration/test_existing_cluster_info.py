@@ -118,6 +118,15 @@ def test_a_context_that_is_not_there_is_said(ask: Callable[..., Result]) -> None
     assert refused["missing"] == []
 
 
+def test_preflight_judges_nothing_that_an_account_may_not_see(
+    account: Path, api_server: ApiServer, namespace: str
+) -> None:
+    options = {"existing": True, "namespace": namespace, "retry_timeout": 5}
+    assert run_module("preflight_info", {**options, "kubeconfig": str(account)})["findings"] == []
+    seen = run_module("preflight_info", {**options, "kubeconfig": str(api_server.kubeconfig)})["findings"]
+    assert [one["check"] for one in seen] == ["storage"]
+
+
 def test_the_role_prints_what_an_account_lacks_before_anything_is_built(account: Path, namespace: str) -> None:
     """site.yml with inventories/existing, as the account sees it; it stops at the first play."""
     command = [
