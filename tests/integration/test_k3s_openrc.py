@@ -46,7 +46,7 @@ exec chroot "$1/root" /bin/sh -eu /inside/steps
 STEPS = """
 mkdir -p /run/openrc
 touch /run/openrc/softlevel
-dpkg --install --force-all /inside/*.deb > /inside/dpkg.log 2>&1
+dpkg --install --force-all --no-triggers /inside/*.deb > /inside/dpkg.log 2>&1
 cd {root}
 play() {{
   name=$1; shift
@@ -82,7 +82,12 @@ def plays() -> dict[str, Any]:
     # After a restart the service is looked at once more.
     tasks.append({"celeryops.platform.k3s_info": {"role": "server", "wait": False}, "register": "later"})
     tasks.append(
-        {"ansible.builtin.copy": facts, "vars": {"report": {**report, "later": "{{ later }}"}}, "check_mode": False}
+        {
+            "ansible.builtin.copy": facts,
+            "vars": {"report": {**report, "later": "{{ later }}"}},
+            "check_mode": False,
+            "changed_when": False,
+        }
     )
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     variables = {
@@ -104,7 +109,14 @@ def plays() -> dict[str, Any]:
                 "name": "Take k3s off",
                 "hosts": "k3s_server",
                 "gather_facts": False,
-                "tasks": [{"celeryops.platform.k3s_uninstall": {}}],
+                "tasks": [
+                    *(
+                        {"celeryops.platform.k3s_uninstall": {}, "check_mode": check, "register": name}
+                        for name, check in (("first", True), ("second", False), ("third", True), ("fourth", False))
+                    ),
+                    {"ansible.builtin.copy": {"content": "{{ done | to_json }}", "dest": "/inside/uninstalled.json"}},
+                ],
+                "vars": {"done": "{{ [first, second, third, fourth] }}"},
             }
         ],
     }
@@ -174,6 +186,14 @@ def test_a_changed_option_restarts_it(seen: Path) -> None:
     assert recap(seen, "changed") == 3
     assert len((seen / "changed.started").read_text().splitlines()) == 2
     assert facts(seen, "changed")["later"]["service"]["started"] > facts(seen, "again")["later"]["service"]["started"]
+
+
+def test_it_is_taken_off_once(seen: Path) -> None:
+    outcomes = json.loads((seen / "uninstalled.json").read_text(encoding="utf-8"))
+    assert [outcome["changed"] for outcome in outcomes] == [True, True, False, False]
+    assert "stop and disable k3s" in outcomes[0]["actions"]
+    assert outcomes[1]["actions"] == outcomes[0]["actions"]
+    assert outcomes[3]["actions"] == []
 
 
 def test_nothing_is_left(seen: Path) -> None:
