@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -23,8 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 # The tests' platform stands beside the one of `make site`: own name, own network, own state.
 MOLECULE_PLATFORM = "molecule"
-# What these tests do is mostly waiting for servers: two files at a time. tests/integration/conftest.py says which.
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
 
 
 @dataclass
@@ -53,13 +52,21 @@ def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **(extra or {})}
 
 
-def pytest(name: str, *args: str, env: dict[str, str] | None = None) -> Tally:
-    """Runs pytest and counts its JUnit report. A run that collected nothing is a failure."""
+def pytest(name: str, *args: str, env: dict[str, str] | None = None, late: bool = False) -> Tally:
+    """Runs pytest and counts its JUnit report. A run that collected nothing is a failure.
+
+    With `late` its output is shown when it has ended: another run prints meanwhile.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "junit.xml")
         argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *args]
-        print(f"\n$ pytest {' '.join(args)}", flush=True)
-        done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False)
+        title = f"\n$ pytest {' '.join(args)}"
+        if late:
+            done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False, capture_output=True, text=True)
+            print(title, done.stdout, done.stderr, sep="\n", flush=True)
+        else:
+            print(title, flush=True)
+            done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False, text=True)
         tally = Tally()
         if report.exists():
             # The report was written by the pytest just run, not by somebody else.
@@ -100,7 +107,18 @@ def artifacts() -> Tally:
 
 
 def integration() -> Tally:
-    return pytest("integration", "tests/integration", "-m", "not cluster", *SIDE_BY_SIDE)
+    # What these tests do is mostly waiting for servers of their own: two files at a time.
+    return pytest("integration", "tests/integration", "-m", "not cluster", "-n", "2", "--dist", "loadfile")
+
+
+def cluster(env: dict[str, str]) -> Tally:
+    """Tests on the platform itself, one after another, and beside them those in namespaces of their own."""
+    with ThreadPoolExecutor(1) as pool:
+        marks = "cluster and not platform"
+        apart = pool.submit(pytest, "cluster", "tests/integration", "-m", marks, env=env, late=True)
+        tally = pytest("platform", "tests/integration", "-m", "cluster and platform", env=env)
+        tally.add(apart.result())
+    return tally
 
 
 def molecule(scenario: str) -> Tally:
@@ -112,8 +130,7 @@ def molecule(scenario: str) -> Tally:
     if not tally.failed and scenario == "default":
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
         kubeconfig = state / "celeryops" / MOLECULE_PLATFORM / "kubeconfig"
-        env_cluster = {"KUBECONFIG": str(kubeconfig)}
-        tally.add(pytest("cluster", "tests/integration", "-m", "cluster", *SIDE_BY_SIDE, env=env_cluster))
+        tally.add(cluster({"KUBECONFIG": str(kubeconfig)}))
     tally.add(command(f"molecule {scenario} destroy", "molecule", "destroy", "-s", scenario, env=env))
     return tally
 

@@ -19,18 +19,6 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 Run = Callable[..., dict[str, Any]]
 
 
-# Before pytest-xdist looks at the marks.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one process, so that they share what its fixtures started; files run side by side.
-
-    Those that use one and the same platform are in the group of that name, and run one after another.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A real kube-apiserver and etcd; without the binaries the tests fail and say what to run."""

@@ -21,7 +21,7 @@ from helpers.modules import ROOT, run_module
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.cluster, pytest.mark.platform]
 
 PYTHON = "/srv/venv/bin/python"
 # Pool: the queue that it alone consumes, and the task that is routed there
