@@ -47,6 +47,12 @@ def answers(port: int) -> Callable[[], bool]:
     return ready
 
 
+def takes_sessions(port: int) -> Callable[[], bool]:
+    """For PostgreSQL, which takes connections before it can do anything with them."""
+    command = [POSTGRESQL / "pg_isready", "--quiet", "--host=127.0.0.1", f"--port={port}"]
+    return lambda: subprocess.run(command, check=False).returncode == 0
+
+
 @contextlib.contextmanager
 def redis_server(port: int, folder: Path, *options: str) -> Iterator[None]:
     """A Redis that ends with the block, without saving and without a farewell to its clients."""
@@ -90,7 +96,7 @@ def postgresql_port(database_folder: Path) -> Iterator[int]:
     command = [POSTGRESQL / "postgres", "-D", data, *options.split()]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL, **run)
     try:
-        wait_until(answers(port), "postgres")
+        wait_until(takes_sessions(port), "postgres")
         environment = {**os.environ, "PGPASSWORD": PASSWORD}
         create = ["createdb", "--host=127.0.0.1", f"--port={port}", "--username=jewelry_app", "jewelry_shop"]
         subprocess.run(create, check=True, env=environment)
@@ -143,6 +149,8 @@ def environment(
         "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{redis_port}/0",
         "REDIS_PASSWORD": PASSWORD,
         "DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        # Sentry's library imports eventlet where it is installed, and eventlet warns of itself. The image has none.
+        "PYTHONWARNINGS": "ignore:::sentry_sdk.utils",
     }
 
 

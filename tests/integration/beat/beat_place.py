@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,12 @@ PROJECT = ROOT / "apps/jewelry_shop"
 POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 USER = "jewelry_app"
 PASSWORD = "p@ss/word:#1"  # noqa: S105 - of servers that live as long as the tests; its characters need quoting
+
+
+def takes_sessions(port: int) -> Callable[[], bool]:
+    """For wait_until: PostgreSQL takes connections before it can do anything with them."""
+    command = [POSTGRESQL / "pg_isready", "--quiet", "--host=127.0.0.1", f"--port={port}"]
+    return lambda: subprocess.run(command, check=False).returncode == 0
 
 
 def as_postgres(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from beat_place import (
     Place,
     as_postgres,
     process,
+    takes_sessions,
 )
 from helpers.servers import answers, free_port, wait_until
 
@@ -46,7 +47,7 @@ def postgresql_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off -c unix_socket_directories={folder}"
     server = [POSTGRESQL / "postgres", "-D", folder / "data", *options.split()]
     with process(*server, cwd=folder, stderr=subprocess.DEVNULL, **user):
-        wait_until(answers(port), "postgres")
+        wait_until(takes_sessions(port), "postgres")
         yield port
 
 
