@@ -38,8 +38,9 @@ def as_postgres(folder: Path) -> dict[str, Any]:
     if os.geteuid() != 0:
         return {}
     shutil.chown(folder, "postgres")
-    for parent in list(folder.parents)[:2]:  # pytest makes its folders private
-        parent.chmod(0o755)
+    # pytest makes its folders private: the session's, and where tests run side by side each process' own.
+    for parent in list(folder.parents)[:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
     return {"user": "postgres", "group": "postgres", "extra_groups": []}
 
 

@@ -136,8 +136,9 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
     if os.geteuid() == 0:
         user = {"user": "postgres", "group": "postgres", "extra_groups": []}
         shutil.chown(folder, "postgres")
-        for parent in list(folder.parents)[:2]:  # pytest makes its folders private
-            parent.chmod(0o755)
+        # pytest makes its folders private: the session's, and where tests run side by side each process' own.
+        for parent in list(folder.parents)[:3]:
+            parent.chmod(parent.stat().st_mode | 0o055)
     secret = folder / "password"
     secret.write_text(PASSWORD)
     if user:
