@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -52,21 +51,13 @@ def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **(extra or {})}
 
 
-def pytest(name: str, *args: str, env: dict[str, str] | None = None, late: bool = False) -> Tally:
-    """Runs pytest and counts its JUnit report. A run that collected nothing is a failure.
-
-    With `late` its output is shown when it has ended: another run prints meanwhile.
-    """
+def pytest(name: str, *args: str, env: dict[str, str] | None = None) -> Tally:
+    """Runs pytest and counts its JUnit report. A run that collected nothing is a failure."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "junit.xml")
         argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *args]
-        title = f"\n$ pytest {' '.join(args)}"
-        if late:
-            done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False, capture_output=True, text=True)
-            print(title, done.stdout, done.stderr, sep="\n", flush=True)
-        else:
-            print(title, flush=True)
-            done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False, text=True)
+        print(f"\n$ pytest {' '.join(args)}", flush=True)
+        done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False)
         tally = Tally()
         if report.exists():
             # The report was written by the pytest just run, not by somebody else.
@@ -112,12 +103,12 @@ def integration() -> Tally:
 
 
 def cluster(env: dict[str, str]) -> Tally:
-    """Tests on the platform itself, one after another, and beside them those in namespaces of their own."""
-    with ThreadPoolExecutor(1) as pool:
-        marks = "cluster and not platform"
-        apart = pool.submit(pytest, "cluster", "tests/integration", "-m", marks, env=env, late=True)
-        tally = pytest("platform", "tests/integration", "-m", "cluster and platform", env=env)
-        tally.add(apart.result())
+    """Tests on the platform itself, then those in namespaces of their own.
+
+    One after the other: what restarts the whole platform is not to be told from what a loaded machine does to it.
+    """
+    tally = pytest("platform", "tests/integration", "-m", "cluster and platform", env=env)
+    tally.add(pytest("cluster", "tests/integration", "-m", "cluster and not platform", env=env))
     return tally
 
 
