@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.celeryops.platform.plugins.module_utils._node.api import ask
+
 __all__ = ["Api", "etcd_healthy"]
 
 _VALUE = r"^\s*(?:- )?{}:\s*(\S+)"
@@ -31,20 +33,7 @@ class Api:
         self._timeout = timeout
 
     def get(self, path: str) -> tuple[int, Any]:
-        try:
-            connection = self._connect()
-            try:
-                connection.request("GET", path)
-                response = connection.getresponse()
-                body = response.read()
-            finally:
-                connection.close()
-        except (OSError, KeyError, ValueError, http.client.HTTPException):
-            return 0, None
-        try:
-            return response.status, json.loads(body)
-        except ValueError:
-            return response.status, None
+        return ask(self._connect, path)
 
     def _connect(self) -> http.client.HTTPSConnection:
         text = self._path.read_text(encoding="utf-8")

@@ -11,12 +11,12 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ADMIN", "CA", "ETC", "get", "private_file", "status"]
+__all__ = ["ADMIN", "CA", "ETC", "ask", "get", "private_file", "status"]
 
 ETC = Path("/etc/kubernetes")
 CA = ETC / "pki/ca.crt"
@@ -49,10 +49,10 @@ def _client() -> ssl.SSLContext:
     return context
 
 
-def get(path: str, timeout: float = 5) -> tuple[int, Any]:
-    """HTTP status and JSON body of a path on this node's API server; (0, None) without an answer."""
+def ask(connect: Callable[[], http.client.HTTPSConnection], path: str) -> tuple[int, Any]:
+    """HTTP status and JSON body of a path, by a connection of its own; (0, None) without an answer."""
     try:
-        connection = http.client.HTTPSConnection("127.0.0.1", 6443, context=_client(), timeout=timeout)
+        connection = connect()
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -65,6 +65,11 @@ def get(path: str, timeout: float = 5) -> tuple[int, Any]:
         return response.status, json.loads(body)
     except ValueError:
         return response.status, None
+
+
+def get(path: str, timeout: float = 5) -> tuple[int, Any]:
+    """HTTP status and JSON body of a path on this node's API server; (0, None) without an answer."""
+    return ask(lambda: http.client.HTTPSConnection("127.0.0.1", 6443, context=_client(), timeout=timeout), path)
 
 
 def status(path: str) -> int:
