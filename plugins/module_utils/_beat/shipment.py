@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import zlib
 from collections.abc import Callable, Collection, Mapping
@@ -99,7 +100,7 @@ def visit(python: str, program: str, request: Mapping[str, Any], without: Collec
 
 def _packed(program: str, request: Mapping[str, Any]) -> str:
     modules = PROGRAMS[program]
-    texts = [(one.__name__, one.__loader__.get_source(one.__name__)) for one in modules]  # type: ignore[union-attr]
+    texts = [(one.__name__, inspect.getsource(one)) for one in modules]
     load = {"modules": texts, "common": common.__name__, "request": dict(request)}
     return base64.b64encode(zlib.compress(json.dumps(load).encode(), 9)).decode()
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -135,7 +136,7 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
 
 
 def _ask(execute: Execute, pod: Json, expected: Expectation, visit: Visit, workers: int) -> Json:
-    source = inside.__loader__.get_source(inside.__name__)  # type: ignore[union-attr]
+    source = inspect.getsource(inside)
     options = {
         **asdict(visit),
         "queues": list(expected.queues),
