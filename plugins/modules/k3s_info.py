@@ -117,6 +117,11 @@ initialised:
   returned: always
   type: bool
   sample: true
+joins:
+  description: Whether the host's configuration names another server to join.
+  returned: always
+  type: bool
+  sample: false
 datastore:
   description: The datastore on this host, C(etcd) or C(sqlite); empty when there is none.
   returned: always
