@@ -93,7 +93,8 @@ class _Server:
         plane, flag = self._plane, self._folder / "db/reset-flag"
         if self._options["server"]:
             raise Fatal(
-                "cannot perform cluster-reset while server URL is set - remove server from configuration before resetting"
+                "cannot perform cluster-reset while server URL is set - remove server from configuration before "
+                "resetting"
             )
         if flag.exists():
             raise Fatal(
