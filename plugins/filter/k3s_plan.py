@@ -50,8 +50,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: A mapping with C(first) (the server that the others join), C(running) (host to the version that runs)
-    and C(problems) (sentences).
+  description: A mapping with C(first) (the server that the others join), C(running) (host to the version that runs),
+    C(early) (servers that join before any member is touched) and C(problems) (sentences).
   type: dict
 """
 

@@ -53,16 +53,7 @@ options:
         default: false
 extends_documentation_fragment:
   - celeryops.platform.kube
-attributes:
-  check_mode:
-    support: full
-    description: Does the same.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Never reports a change.
+  - celeryops.platform.read_only
 """
 
 EXAMPLES = r"""

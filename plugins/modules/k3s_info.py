@@ -45,16 +45,8 @@ options:
     description: Seconds to wait.
     type: int
     default: 300
-attributes:
-  check_mode:
-    description: Changes nothing; in check mode it does not wait.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
+extends_documentation_fragment:
+  - celeryops.platform.read_only.waiting
 """
 
 EXAMPLES = r"""
@@ -117,6 +109,11 @@ initialised:
   returned: always
   type: bool
   sample: true
+joins:
+  description: Whether the host's configuration names another server to join.
+  returned: always
+  type: bool
+  sample: false
 datastore:
   description: The datastore on this host, C(etcd) or C(sqlite); empty when there is none.
   returned: always

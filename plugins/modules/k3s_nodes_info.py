@@ -41,16 +41,8 @@ options:
     description: Seconds to wait.
     type: int
     default: 300
-attributes:
-  check_mode:
-    description: Changes nothing; in check mode it does not wait.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: none
-  idempotent:
-    description: Changes nothing.
-    support: full
+extends_documentation_fragment:
+  - celeryops.platform.read_only.waiting
 """
 
 EXAMPLES = r"""

@@ -57,16 +57,7 @@ options:
     default: 0
 extends_documentation_fragment:
   - celeryops.platform.kube
-attributes:
-  check_mode:
-    support: full
-    description: Does the same.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Never reports a change.
+  - celeryops.platform.read_only
 seealso:
   - module: celeryops.platform.postgresql_cluster
 """

@@ -150,16 +150,7 @@ options:
     default: ""
 extends_documentation_fragment:
   - celeryops.platform.kube
-attributes:
-  check_mode:
-    support: full
-    description: Does the same.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Never reports a change.
+  - celeryops.platform.read_only
 """
 
 EXAMPLES = r"""

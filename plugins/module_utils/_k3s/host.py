@@ -27,6 +27,7 @@ MARK = "# Managed by Ansible, role celeryops.platform.k3s"
 TOOLS = ("kubectl", "crictl", "ctr")
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+_JOINS = re.compile(r"^[\"']?server[\"']?\s*:", re.MULTILINE)
 # A process' start is known in hundredths of a second, rounded down.
 _TICK = 0.02
 
@@ -141,6 +142,7 @@ class Survey:
             "service": {"name": name, **service},
             "outdated": self._outdated(name, service["started"]),
             "initialised": bool(known),
+            "joins": self._joins(),
             "datastore": "etcd" if (server / "db/etcd").is_dir() else "sqlite" if known else "",
             "ca": self._ca(),
             "token": "unknown"
@@ -181,6 +183,11 @@ class Survey:
     def _images(self) -> dict[str, str]:
         folder = self.layout.data / "agent/images"
         return {path.name: digest(path) for path in sorted(folder.glob("k3s-airgap-images-*"))}
+
+    def _joins(self) -> bool:
+        """Whether the configuration names another server. That of a cluster's first server does not."""
+        paths = (self.layout.config / "config.yaml", *sorted((self.layout.config / "config.yaml.d").glob("*.yaml")))
+        return any(_JOINS.search(_text(path)) for path in paths)
 
     def _ca(self) -> str:
         for path in ("server/tls/server-ca.crt", "agent/server-ca.crt"):

@@ -34,10 +34,14 @@ class Host:
 
 @dataclass(frozen=True)
 class Plan:
-    """``first`` is the server that the others join; ``running`` host to version, empty where nothing runs."""
+    """``first`` is the server that the others join; ``running`` host to version, empty where nothing runs.
+
+    ``early`` are the servers that join before any member is touched.
+    """
 
     first: str
     running: dict[str, str]
+    early: list[str]
     problems: list[str]
 
 
@@ -46,8 +50,21 @@ def _problem(message: str, expected: str, found: str, remedy: str) -> str:
 
 
 def _first(servers: Sequence[Host]) -> Host | None:
-    """The server to join: one that is a member already, if there is one, so that no second cluster is begun."""
-    return next((host for host in servers if host.found["initialised"]), servers[0] if servers else None)
+    """The server to join: one that is a member already, if there is one, so that no second cluster is begun.
+
+    Of the members it is the one that joins no other by its own configuration, whatever its place in the inventory: it
+    stays the same when the server that began the cluster was replaced, and k3s resets no server that joins another.
+    """
+    members = [host for host in servers if host.found["initialised"]]
+    own = [host for host in members if not host.found["joins"]]
+    return next(iter(own or members or servers), None)
+
+
+def _early(servers: Sequence[Host], first: Host | None, running: Mapping[str, str], version: str) -> list[str]:
+    """New servers of an etcd that runs, in the version that it runs: with them it bears the restart of a member."""
+    if first is None or first.found["datastore"] != "etcd" or running[first.name] != version:
+        return []
+    return [host.name for host in servers if not host.found["initialised"]]
 
 
 def _running(host: Host, nodes: Mapping[str, str]) -> str:
@@ -184,4 +201,5 @@ def plan(
         versions.check_upgrade(running, version)
     except CeleryOpsError as error:
         problems.append(str(error))
-    return Plan(first.name if first is not None else "", running, list(dict.fromkeys(problems)))
+    early = _early(servers, first, running, version)
+    return Plan(first.name if first is not None else "", running, early, list(dict.fromkeys(problems)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
@@ -56,17 +57,31 @@ def sync(params: Mapping[str, Any], result: dict[str, Any], report: Report, *, c
         return
     objects = _parse(api, documents, params, apply_set)
     pruner = Pruner(api, apply_set, params["apply_set"]["prune_also"], check=check) if apply_set else None
-    run: _Run
-    if params["state"] == "absent":
-        run = _Removal(api, objects, pruner, params, report, check)
-    else:
-        run = _Application(api, objects, pruner, params, report, check)
+    task = _Task(api, objects, pruner, params, report, check)
+    run: _Run = _Removal(task) if params["state"] == "absent" else _Application(task)
     try:
         run.run()
     except CeleryOpsError as error:
         raise _with_progress(error, run.items) from error
     finally:
         _report(run.items, result, diff=diff)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be done with which objects, and where; `params` are the module's options."""
+
+    api: Api
+    objects: list[Json]
+    pruner: Pruner | None
+    params: Mapping[str, Any]
+    report: Report
+    check: bool
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds to wait for, nothing when that was not asked for."""
+        return self.params["wait_timeout"] if self.params["wait"] else None
 
 
 class _Run(Protocol):
@@ -79,32 +94,23 @@ class _Run(Protocol):
 class _Application:
     """state: present."""
 
-    def __init__(
-        self,
-        api: Api,
-        objects: list[Json],
-        pruner: Pruner | None,
-        params: Mapping[str, Any],
-        report: Report,
-        check: bool,
-    ) -> None:
-        self._api = api
-        self._progress = report
-        self._pruner = pruner
-        self._timeout = params["wait_timeout"] if params["wait"] and not check else None
+    def __init__(self, task: _Task) -> None:
+        self._task = task
+        self._timeout = None if task.check else task.patience
         settings = Settings(
-            manager=params["field_manager"],
-            force=params["force_conflicts"],
-            check=check,
-            config_rollout=params["config_rollout"],
+            manager=task.params["field_manager"],
+            force=task.params["force_conflicts"],
+            check=task.check,
+            config_rollout=task.params["config_rollout"],
         )
-        self._applier = Applier(api, objects, settings, pruner)
+        self._applier = Applier(task.api, task.objects, settings, task.pruner)
 
     @property
     def items(self) -> list[Item]:
         return self._applier.items
 
     def run(self) -> None:
+        task = self._task
         self._applier.run()
         if self._timeout is None:
             return
@@ -112,43 +118,31 @@ class _Application:
         rolled = {item.key for item in self.items if item.rolled}
         applied = [item.after for item in self._applier.items if item.after]
         changed = {item.key for item in self.items if item.changed}
-        wait_for(self._api, applied, self._timeout, rolled, changed=changed, report=self._progress)
-        if self._pruner:
-            await_end(self._api, self._pruner.items, max(0.0, end - time.monotonic()), self._progress)
+        wait_for(task.api, applied, self._timeout, rolled, changed=changed, report=task.report)
+        if task.pruner:
+            await_end(task.api, task.pruner.items, max(0.0, end - time.monotonic()), task.report)
 
 
 class _Removal:
     """state: absent."""
 
-    def __init__(
-        self,
-        api: Api,
-        objects: list[Json],
-        pruner: Pruner | None,
-        params: Mapping[str, Any],
-        report: Report,
-        check: bool,
-    ) -> None:
-        self._api = api
-        self._progress = report
-        self._objects = objects
-        self._pruner = pruner
-        self._check = check
-        self._timeout = params["wait_timeout"] if params["wait"] else None
-        self._remover = Remover(api, objects, check=check)
+    def __init__(self, task: _Task) -> None:
+        self._task = task
+        self._remover = Remover(task.api, task.objects, check=task.check)
 
     @property
     def items(self) -> list[Item]:
-        pruner = self._pruner
+        pruner = self._task.pruner
         return [*self._remover.items, *pruner.kept, pruner.parent] if pruner else self._remover.items
 
     def run(self) -> None:
-        if self._pruner:
-            self._pruner.read([Item(one) for one in self._objects], Snapshot(self._api), force=True)
-            self._remover = Remover(self._api, [*self._objects, *self._pruner.leave()], check=self._check)
-        self._remover.run(self._timeout, self._progress)
-        if self._pruner:
-            self._pruner.dissolve()
+        task, pruner = self._task, self._task.pruner
+        if pruner:
+            pruner.read([Item(one) for one in task.objects], Snapshot(task.api), force=True)
+            self._remover = Remover(task.api, [*task.objects, *pruner.leave()], check=task.check)
+        self._remover.run(task.patience, task.report)
+        if pruner:
+            pruner.dissolve()
 
 
 def _with_progress(error: CeleryOpsError, items: list[Item]) -> CeleryOpsError:

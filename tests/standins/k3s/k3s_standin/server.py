@@ -91,6 +91,11 @@ class _Server:
     def reset(self) -> None:
         """Become the only member, with the data at hand or with a snapshot's, and end."""
         plane, flag = self._plane, self._folder / "db/reset-flag"
+        if self._options["server"]:
+            raise Fatal(
+                "cannot perform cluster-reset while server URL is set - remove server from configuration before "
+                "resetting"
+            )
         if flag.exists():
             raise Fatal(
                 "cluster reset was successfully performed, please remove the cluster-reset flag and start k3s "

@@ -88,6 +88,21 @@ def test_a_server_that_is_a_member(layout: Layout) -> None:
     assert len(str(seen["ca"])) == len(str(seen["sha256"])) == 64
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "joins"),
+    [
+        ("config.yaml", "cluster-init: true\ntls-san: [server]\n", False),
+        ("config.yaml", "debug: true\nserver: https://192.0.2.11:6443\n", True),
+        ("config.yaml.d/by-hand.yaml", '"server": https://192.0.2.11:6443\n', True),
+        ("config.yaml.d/by-hand.yaml", "kubelet-arg:\n  server: x\n# server: none\n", False),
+    ],
+)
+def test_whether_a_server_joins_another(layout: Layout, file: str, content: str, joins: bool) -> None:
+    assert found(layout)["joins"] is False
+    (layout.config / file).write_text(content)
+    assert found(layout)["joins"] is joins
+
+
 def test_files_of_the_role_and_of_others(layout: Layout) -> None:
     for name, first in (("10-mine", MARK), ("20-yours", "# by hand")):
         (layout.config / f"config.yaml.d/{name}.yaml").write_text(f"{first}\ndebug: true\n")

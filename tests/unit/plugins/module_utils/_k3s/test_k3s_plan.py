@@ -19,6 +19,8 @@ FRESH: dict[str, Any] = {
     "installed_as": [],
     "version": "",
     "initialised": False,
+    "joins": False,
+    "datastore": "",
     "ca": "",
     "token": "unknown",
     "health": {"version": ""},
@@ -45,10 +47,28 @@ def test_a_fresh_cluster_begins_with_the_first_server() -> None:
     assert made_plan.running == {"s1": "", "s2": "", "s3": "", "a1": ""}
 
 
+ETCD = {**MEMBER, "datastore": "etcd", "health": {"version": VERSION}}
+JOINED = {**ETCD, "joins": True}
+
+
 def test_a_new_first_server_joins_the_members() -> None:
     """Otherwise a second cluster would begin on it."""
-    hosts = [host("new"), host("s2", found=MEMBER), host("s3", found=MEMBER)]
-    assert (made(hosts).first, made(hosts).problems) == ("s2", [])
+    result = made([host("new"), host("s2", found=JOINED), host("s3", found=JOINED)])
+    assert (result.first, result.early, result.problems) == ("s2", ["new"], [])
+
+
+def test_the_first_server_stays_the_same_after_another_was_replaced() -> None:
+    """Else the next run would turn the configuration of two servers round, and restart them."""
+    hosts = [host("s1", found=JOINED), host("s2", found=ETCD), host("s3", found=JOINED)]
+    assert (made(hosts).first, made(hosts).early) == ("s2", [])
+
+
+def test_a_new_server_waits_for_members_that_have_to_change_first() -> None:
+    """A single server's SQLite is converted, and an older version is upgraded, before others join."""
+    alone = {**ETCD, "datastore": "sqlite"}
+    assert made([host("s1", found=alone), host("s2"), host("s3")]).early == []
+    older = {**ETCD, "health": {"version": "v1.32.9+k3s1"}}
+    assert made([host("s1", found=older), host("s2", found=older), host("s3")]).early == []
 
 
 @pytest.mark.parametrize(
