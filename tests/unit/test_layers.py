@@ -27,6 +27,7 @@ ADAPTERS = {
 # Programs that are sent into the application's pods and run there, beside the application's own libraries.
 INSIDE = {
     "_beat/inside/": {"celery", "django", "django_celery_beat"},
+    "_celery/backlog.py": {"redis"},
     "_celery/inside.py": {"celery", "django", "django_celery_beat"},
     "_celery/survey.py": {"celery", "django", "django_celery_beat"},
 }

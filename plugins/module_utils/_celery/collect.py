@@ -18,7 +18,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks 
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["BOOTSTRAP", "Call", "Execute", "Lists", "Visit", "observe", "pod_rows"]
+__all__ = ["BOOTSTRAP", "Call", "Execute", "Lists", "Visit", "is_ready", "observe", "pod_rows", "pods_of"]
 
 Json = dict[str, Any]
 
@@ -70,7 +70,8 @@ class Visit:
     beat_timeout: float = 150.0
 
 
-def _ready(pod: Json) -> bool:
+def is_ready(pod: Json) -> bool:
+    """Ready, and not about to leave."""
     conditions = pod.get("status", {}).get("conditions", [])
     return "deletionTimestamp" not in pod["metadata"] and any(
         condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
@@ -90,14 +91,15 @@ def pod_rows(seen: Observation) -> list[Json]:
                 "component": labels.get("component") or labels.get("app.kubernetes.io/name"),
                 "name": pod["metadata"]["name"],
                 "node": pod["spec"].get("nodeName"),
-                "ready": _ready(pod),
+                "ready": is_ready(pod),
                 "restarts": sum(status["restartCount"] for status in statuses),
             }
         )
     return sorted(rows, key=lambda row: (str(row["component"]), row["name"]))
 
 
-def _pods_of(deployment: Json | None, pods: tuple[Json, ...]) -> tuple[Json, ...]:
+def pods_of(deployment: Json | None, pods: tuple[Json, ...]) -> tuple[Json, ...]:
+    """Those that the Deployment's selector finds."""
     if deployment is None:
         return ()
     wanted = deployment["spec"]["selector"].get("matchLabels", {}).items()
@@ -110,11 +112,11 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
     workers = tuple(deployments[name] for name in expected.workers if name in deployments)
     beat = deployments.get(expected.beat)
     pods = tuple(sorted(api.list("v1", "Pod", expected.namespace), key=lambda pod: str(pod["metadata"]["name"])))
-    worker_pods = {obj["metadata"]["name"]: _pods_of(obj, pods) for obj in workers}
+    worker_pods = {obj["metadata"]["name"]: pods_of(obj, pods) for obj in workers}
     answers, problem = None, ""
     # A fresh pod is asked: an old one may be about to leave.
     every = [pod for each in worker_pods.values() for pod in each]
-    ready = sorted((p for p in every if _ready(p)), key=lambda p: str(p["metadata"]["creationTimestamp"]))
+    ready = sorted((p for p in every if is_ready(p)), key=lambda p: str(p["metadata"]["creationTimestamp"]))
     if ready:
         count = sum(int(obj["spec"].get("replicas", 1)) for obj in workers)
         try:
@@ -127,7 +129,7 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
         workers=workers,
         beat=beat,
         worker_pods=worker_pods,
-        beat_pods=_pods_of(beat, pods),
+        beat_pods=pods_of(beat, pods),
         pods=pods,
         answers=answers,
         problem=problem or "there are no workers",

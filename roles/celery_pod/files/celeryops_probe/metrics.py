@@ -19,6 +19,8 @@ import time
 from celery import __version__ as celery_version
 from celery.utils.log import get_logger
 
+from celeryops_probe import queues
+
 __all__ = ("Aggregator", "render", "serve")
 
 logger = get_logger(__name__)
@@ -176,6 +178,7 @@ def _worker_samples(probe, consumer):
         "gauge",
         [({}, len(state.reserved_requests))],
     )
+    yield queues.acknowledged(state.active_requests)
 
 
 _served = []
@@ -191,6 +194,8 @@ def serve(probe, consumer):
     if not port:
         return
 
+    backlog = queues.Backlog()
+
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = 10
 
@@ -198,7 +203,9 @@ def serve(probe, consumer):
             if self.path.split("?")[0] != "/metrics":
                 self.send_error(404, "metrics are at /metrics")
                 return
-            body = render([*_worker_samples(probe, consumer), *probe.observed.samples()]).encode()
+            body = render(
+                [*_worker_samples(probe, consumer), *probe.observed.samples(), *backlog.samples(consumer)]
+            ).encode()
             self.send_response(200)
             self.send_header("Content-Type", CONTENT_TYPE)
             self.send_header("Content-Length", str(len(body)))
