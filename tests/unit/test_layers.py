@@ -29,6 +29,7 @@ INSIDE = {
     "_beat/inside/": {"celery", "django", "django_celery_beat"},
     "_celery/inside.py": {"celery", "django", "django_celery_beat"},
     "_celery/survey.py": {"celery", "django", "django_celery_beat"},
+    "_doctor/inside.py": {"celery", "django", "django_celery_beat"},
 }
 LONGEST_MODULE = 100
 

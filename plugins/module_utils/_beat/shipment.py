@@ -22,7 +22,9 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
     schedule,
     tables,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside as celery_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import survey
+from ansible_collections.celeryops.platform.plugins.module_utils._doctor import inside as doctor_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 __all__ = ["Answer", "AppError", "Outcome", "command", "interpret", "manifest", "visit", "work"]
@@ -37,6 +39,7 @@ PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "migrations": (common, database, tables, migrations),
     "schedule": (common, survey, priority, plan, database, schedule),
     "settings": (common, survey),
+    "doctor": (common, tables, celery_inside, doctor_inside),
 }
 
 # Modules that are in sys.modules already are not looked for, nor are their packages.
