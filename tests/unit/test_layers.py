@@ -30,6 +30,7 @@ INSIDE = {
     "_celery/backlog.py": {"redis"},
     "_celery/inside.py": {"celery", "django", "django_celery_beat"},
     "_celery/survey.py": {"celery", "django", "django_celery_beat"},
+    "_doctor/inside.py": {"celery", "django", "django_celery_beat"},
 }
 LONGEST_MODULE = 100
 

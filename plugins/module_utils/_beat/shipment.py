@@ -23,6 +23,8 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
     tables,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import backlog, census, survey
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside as celery_inside
+from ansible_collections.celeryops.platform.plugins.module_utils._doctor import inside as doctor_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 __all__ = ["Answer", "AppError", "Outcome", "command", "interpret", "manifest", "visit", "work"]
@@ -38,6 +40,7 @@ PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "schedule": (common, survey, priority, plan, database, schedule),
     "settings": (common, survey),
     "census": (common, backlog, census),
+    "doctor": (common, tables, celery_inside, doctor_inside),
 }
 
 # Modules that are in sys.modules already are not looked for, nor are their packages.

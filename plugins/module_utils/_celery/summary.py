@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Line", "render"]
+__all__ = ["Line", "hang", "render"]
 
 _WORDS = {True: "passed", False: "FAILED", None: "open"}
 
@@ -23,7 +23,7 @@ class Line:
     tone: str = "plain"
 
 
-def _hang(lead: str, text: str, width: int) -> list[str]:
+def hang(lead: str, text: str, width: int) -> list[str]:
     """``lead`` once, the text beside it, its further lines under its first."""
     return textwrap.wrap(
         text,
@@ -61,9 +61,9 @@ def render(
     for check in checks:
         tone = {True: "good", False: "bad", None: "open"}[check["passed"]]
         lead = f"  {_WORDS[check['passed']]:<6}  {check['name']:<{column}}  "
-        lines += [Line(text, tone) for text in _hang(lead, check["evidence"], width)]
+        lines += [Line(text, tone) for text in hang(lead, check["evidence"], width)]
         if check["passed"] is False and check.get("remedy"):
-            lines += [Line(text, tone) for text in _hang(" " * len(lead) + "→ ", check["remedy"], width)]
+            lines += [Line(text, tone) for text in hang(" " * len(lead) + "→ ", check["remedy"], width)]
     if pods:
         rows = [("pod", "node", "ready", "restarts")]
         rows += [(p["name"], p["node"] or "-", "yes" if p["ready"] else "no", str(p["restarts"])) for p in pods]

@@ -323,9 +323,11 @@ class Api:
         container: str | None = None,
         tail_lines: int | None = None,
         previous: bool = False,
+        since_seconds: int | None = None,
     ) -> str:
         query = {
             "container": container,
+            "sinceSeconds": since_seconds,
             "tailLines": tail_lines,
             "previous": "true" if previous else None,
         }

@@ -1,0 +1,37 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prints a diagnosis as lines, where a result would come out as one structure."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.celeryops.platform.plugins.module_utils._doctor.report import render
+
+ARGS = {"title": {"type": "str", "required": True}, "diagnosis": {"type": "dict", "required": True}}
+
+
+class ActionModule(ActionBase):
+    """See the module of the same name for the documentation."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=ARGS)
+        width = min(shutil.get_terminal_size((110, 24)).columns, 140)
+        tones = {"good": C.COLOR_OK, "bad": C.COLOR_ERROR, "open": C.COLOR_SKIP, "plain": None}
+        lines = render(options["title"], options["diagnosis"], width)
+        display = Display()
+        display.display("")
+        for line in lines:
+            display.display(line.text, color=tones[line.tone])
+        display.display("")
+        return {"changed": False, "lines": [line.text for line in lines]}

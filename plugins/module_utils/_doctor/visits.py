@@ -1,0 +1,206 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks from inside: the application in a container of its own that runs, else redis-cli in a pod of Redis."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
+from ansible_collections.celeryops.platform.plugins.module_utils._doctor.snapshot import Snapshot
+from ansible_collections.celeryops.platform.plugins.module_utils._doctor.variables import BROKER, first
+from ansible_collections.celeryops.platform.plugins.module_utils._doctor.views import Pod, Workload
+from ansible_collections.celeryops.platform.plugins.module_utils._doctor.wish import Wish
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._redis import probe
+
+__all__ = ["ask", "visit"]
+
+Json = dict[str, Any]
+Note = Callable[[str, CeleryOpsError | str], None]
+# Sections that only the application can answer
+SECTIONS = ("broker", "database", "shm", "logging", "control")
+# More pools than this are asked about by their logs and pods.
+MOST_VISITS = 6
+_BANNER = re.compile(r"\.> transport: +(\S+)")
+
+
+def visit(api: Api, wish: Wish, seen: Snapshot, pool: ThreadPoolExecutor, note: Note) -> list[Json]:
+    """One container of each Deployment, side by side; the first of them is asked about all workers as well."""
+    places = [(one, pod) for one in seen.celery if (pod := _enterable(one))][:MOST_VISITS]
+    if not places:
+        for section in SECTIONS:
+            note(section, "no container of Celery runs that could be entered")
+        return []
+    count = sum(one.wanted for one in seen.of("worker"))
+
+    def enter(place: tuple[int, tuple[Workload, Pod]]) -> Json | None:
+        number, (workload, pod) = place
+        return _enter(api, wish, workload, pod, number == 0, count, note)
+
+    return [answer for answer in pool.map(enter, enumerate(places)) if answer]
+
+
+def _enterable(workload: Workload) -> Pod | None:
+    """A pod whose main container runs: a ready one where there is one, and of those the newest."""
+    running = [pod for pod in workload.pods if not pod.leaving and pod.main.state == "running"]
+    return min(running, key=lambda pod: (not pod.ready, pod.age), default=None)
+
+
+def _enter(api: Api, wish: Wish, workload: Workload, pod: Pod, whole: bool, workers: int, note: Note) -> Json | None:
+    request = {
+        "app": wish.app or workload.option("-A", "--app") or "celery",
+        "queues": list(wish.queues),
+        "workers": workers,
+        "connections": wish.connections,
+        "within": wish.within,
+        "whole": whole,
+    }
+    command, packed = shipment.visit(wish.python, "doctor", request, ())
+    try:
+        done = exec_in_pod(
+            api,
+            wish.namespace,
+            pod.name,
+            command,
+            container=pod.main.name,
+            stdin=packed,
+            timeout=wish.timeout,
+        )
+        answer = shipment.interpret(shipment.Outcome(done.rc, f"{done.stderr}\n{done.stdout}"))
+    except CeleryOpsError as problem:
+        note(f"the application in pod/{pod.name}", problem)
+        return None
+    return {"pod": pod.name, "container": pod.main.name, "workload": workload.name, **answer}
+
+
+def ask(
+    api: Api,
+    wish: Wish,
+    seen: Snapshot,
+    told: Iterable[Json],
+    raw: Mapping[str, list[Json]],
+    secrets_: list[Json],
+    note: Note,
+) -> list[Json]:
+    """ROLE at the URL of each Deployment whose application could not say, from a pod of Redis in the namespace."""
+    known = {one["workload"] for one in told if one.get("broker")}
+    urls: dict[str, list[str]] = {}
+    for workload in seen.celery:
+        url = "" if workload.name in known else _url(seen, workload)
+        if url:
+            urls.setdefault(url, []).append(workload.name)
+    targets = [(url, names, target) for url, names in urls.items() if (target := _target(url, wish.connections))]
+    here = _redis_pod(raw, wish.namespace, [target.host for _url_, _names, target in targets])
+    if not targets:
+        return []
+    if here is None:
+        note("broker", "no container of Celery runs, nor a pod of Redis from which redis-cli could ask")
+        return []
+    pod, container = here
+    mark, seconds = secrets.token_hex(8), max(1, int(wish.within))
+    wanted = [target for _url_, _names, target in targets]
+    script = probe.script(wanted, _password(seen, secrets_, targets[0][1]), mark=mark, seconds=seconds)
+    limit = probe.total_timeout(wanted, seconds)
+    try:
+        done = exec_in_pod(api, wish.namespace, pod, ["sh", "-s"], container=container, stdin=script, timeout=limit)
+    except CeleryOpsError as problem:
+        note("broker", problem)
+        return []
+    if done.rc != 0:
+        note("broker", f"redis-cli in pod/{pod}: {done.stderr.strip() or f'exit status {done.rc}'}")
+        return []
+    return [
+        {
+            "pod": pod,
+            "workloads": names,
+            "url": url,
+            "roles": [one.role for one in got if one.role],
+            "errors": list(dict.fromkeys(one.error for one in got if one.error and one.role in ("", "master"))),
+        }
+        for (url, names, _target_), got in zip(targets, probe.parse(done.stdout, len(targets), mark), strict=True)
+    ]
+
+
+def _url(seen: Snapshot, workload: Workload) -> str:
+    """The broker's URL without credentials: as the worker printed it, else as its environment has it."""
+    for pod in workload.pods:
+        for line in pod.main.lines:
+            match = _BANNER.search(line)
+            if match:
+                parts = urlsplit(match[1])
+                return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.replace('//', '/')}"
+    variable = first(seen, workload, BROKER)
+    return variable.endpoint if variable else ""
+
+
+def _target(url: str, connections: int) -> probe.Target | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 6379
+    except ValueError:
+        return None
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        return None
+    database = parts.path.strip("/")
+    return probe.Target(parts.hostname, port, int(database) if database.isdigit() else 0, connections)
+
+
+def _redis_pod(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) -> tuple[str, str] | None:
+    """(pod, container) that runs and is Redis: behind the host's own Service, else any whose image says so."""
+    running = [
+        (pod, container)
+        for pod in raw.get("Pod", [])
+        for container in (pod.get("status") or {}).get("containerStatuses") or ()
+        if "running" in (container.get("state") or {}) and not pod["metadata"].get("deletionTimestamp")
+    ]
+    selectors = [
+        (one["spec"].get("selector") or {}).items()
+        for one in raw.get("Service", [])
+        for host in hosts
+        if one["metadata"]["name"] in host.split(".")[:2] and one["spec"].get("selector")
+    ]
+    behind = [
+        (pod, container)
+        for pod, container in running
+        if any(wanted <= (pod["metadata"].get("labels") or {}).items() for wanted in selectors)
+    ]
+    named = [
+        (pod, container)
+        for pod, container in running
+        if "redis" in container["name"] or "redis" in str(container.get("image")).rpartition("/")[2]
+    ]
+    for pod, container in (*behind, *named):
+        return pod["metadata"]["name"], container["name"]
+    return None
+
+
+def _password(seen: Snapshot, secrets_: list[Json], workloads: list[str]) -> str:
+    """Of the broker, as the pods get it. It leaves this process through standard input only."""
+    values = {
+        (one["metadata"]["name"], key): base64.b64decode(value).decode("utf-8", "replace")
+        for one in secrets_
+        for key, value in (one.get("data") or {}).items()
+    }
+    workload = next(one for one in seen.celery if one.name == workloads[0])
+    for entry in workload.container.get("env") or ():
+        ref = (entry.get("valueFrom") or {}).get("secretKeyRef")
+        if ref and re.search(r"REDIS|BROKER", entry["name"]) and (ref["name"], ref["key"]) in values:
+            value = values[ref["name"], ref["key"]]
+            return unquote(urlsplit(value).password or "") if "://" in value else value
+    for source in workload.container.get("envFrom") or ():
+        name = (source.get("secretRef") or {}).get("name")
+        for variable in (*BROKER, "REDIS_PASSWORD"):
+            found = values.get((name, variable))
+            if found:
+                return unquote(urlsplit(found).password or "") if "://" in found else found
+    return ""
