@@ -8,6 +8,7 @@ read-only replica beat ticks on, even advances ``last_run_at``, and publishes no
 
 from __future__ import annotations
 
+from celeryops_probe import changes
 from celeryops_probe.state import Deadline, seconds
 
 __all__ = ("install",)
@@ -16,6 +17,7 @@ __all__ = ("install",)
 def install(service):
     """Wrap two public methods of this service's scheduler instance; its class stays as it is."""
     scheduler = service.scheduler
+    changes.watch(scheduler)
     alive, ready = Deadline("alive"), Deadline("ready")
     # A tick may wait for the broker: ten retries take about 110 s and bring their own timeouts.
     limit = seconds("CELERYOPS_SILENCE_LIMIT", 180)
