@@ -43,7 +43,13 @@ REPORTS: dict[str, Any] = {
 
 
 def play(
-    folder: Path, kubeconfig: Path, namespace: str, variables: dict[str, Any], *, check: bool = True
+    folder: Path,
+    kubeconfig: Path,
+    namespace: str,
+    variables: dict[str, Any],
+    *,
+    check: bool = True,
+    role: str = "celery_worker",
 ) -> tuple[int, dict[str, Any], str]:
     """Exit status, results by task name, and what was printed."""
     record = folder / "record.jsonl"
@@ -64,7 +70,7 @@ def play(
         "gather_facts": False,
         "module_defaults": {"group/celeryops.platform.kube": {"kubeconfig": str(kubeconfig)}},
         "vars_files": files,
-        "roles": ["celeryops.platform.celery_worker"],
+        "roles": [f"celeryops.platform.{role}"],
     }
     playbook.write_text(yaml.safe_dump([play]))
     (folder / "vars.json").write_text(json.dumps(given))
