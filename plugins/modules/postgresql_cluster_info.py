@@ -17,7 +17,8 @@ description:
   - Reads what Patroni says about the cluster from the objects it keeps in the Kubernetes API.
   - For every endpoint, signs in from the leader's pod as a client does - through the Service, with the
     password out of a Secret - and commits a transaction that makes a temporary table and writes to it.
-    A replica, and a pooler that leads to one, refuses that; nothing of it stays.
+    A replica, and a pooler that leads to one, refuses that; nothing of it stays. An endpoint in front of
+    replicas is read from, and must refuse writes.
 options:
   namespace:
     description: Namespace of the cluster.
@@ -49,12 +50,21 @@ options:
         description: Secret with the keys C(username), equal to I(user), and C(password).
         type: str
         required: true
+      access:
+        description: Whether the endpoint is to take writes, or reads only.
+        type: str
+        choices: [write, read]
+        default: write
   wait:
     description:
-      - Seconds for which an endpoint that takes no write is asked again. A pooler goes on answering with its
-        last failed sign-in for a second, and a new primary takes a few.
+      - Seconds for which an endpoint that does not answer as it should is asked again. A pooler goes on
+        answering with its last failed sign-in for a second, and a new primary takes a few.
     type: int
     default: 0
+  synchronous:
+    description: Whether a replica is waited for, as long as O(wait) says, for which commits wait.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - celeryops.platform.kube
   - celeryops.platform.read_only
@@ -99,8 +109,17 @@ members:
       state: running
       timeline: 1
       pending_restart: false
+      replication: ""
+synchronous:
+  description: The pods for which commits wait. Empty outside of synchronous mode, and while there is none.
+  returned: success
+  type: list
+  elements: str
+  sample: [jewelry-shop-db-1]
 endpoints:
-  description: What each endpoint answered. C(error) is null where the write was committed.
+  description:
+    - What each endpoint answered. C(error) is null where it answered at all, C(passed) true where it did as its
+      C(access) says.
   returned: success
   type: list
   elements: dict
@@ -108,6 +127,8 @@ endpoints:
     - host: jewelry-shop-db-pooler
       database: jewelry_shop
       user: jewelry_app
+      access: write
+      passed: true
       writable: true
       server: 10.42.1.7
       version: "15.20"
@@ -125,7 +146,8 @@ from ansible_collections.celeryops.platform.plugins.module_utils._postgres.inspe
 
 def main() -> None:
     text = {"type": "str", "required": True}
-    endpoint = {"host": text, "database": text, "user": text, "secret": {**text, "no_log": False}}
+    access = {"type": "str", "choices": ["write", "read"], "default": "write"}
+    endpoint = {"host": text, "database": text, "user": text, "secret": {**text, "no_log": False}, "access": access}
     module = AnsibleModule(
         argument_spec={
             **KUBE_ARGS,
@@ -133,13 +155,14 @@ def main() -> None:
             "name": text,
             "endpoints": {"type": "list", "elements": "dict", "default": [], "options": endpoint},
             "wait": {"type": "int", "default": 0},
+            "synchronous": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     params = module.params
     try:
         cluster = PatroniCluster(connect(params), params["namespace"], params["name"])
-        result = describe(cluster, params["endpoints"], wait=params["wait"])
+        result = describe(cluster, params["endpoints"], wait=params["wait"], synchronous=params["synchronous"])
     except CeleryOpsError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(changed=False, **result)

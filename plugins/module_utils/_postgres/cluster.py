@@ -39,6 +39,10 @@ class PatroniCluster:
         """The pod that holds the lock now."""
         return patroni.leader(self._object("v1", "Endpoints", self.name))
 
+    def synchronous(self) -> tuple[str, ...]:
+        """The pods for which commits wait now; empty outside of synchronous mode, and while there is none."""
+        return patroni.synchronous(self._object("v1", "Endpoints", f"{self.name}-sync"))
+
     def members(self) -> tuple[patroni.Member, ...]:
         selector = f"app.kubernetes.io/name=postgresql,app.kubernetes.io/instance={self.name}"
         pods = self.api.list("v1", "Pod", namespace=self.namespace, label_selector=selector)

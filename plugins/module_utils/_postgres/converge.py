@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,13 +113,11 @@ def _configuration(cluster: PatroniCluster, desired: Desired, outcome: Outcome, 
 
 def _lagging(cluster: PatroniCluster, wanted: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """The pods whose PostgreSQL runs with other shared parameters, and the values it runs with."""
-    found = {}
-    for member in cluster.members():
-        if member.ready:
-            running = json.loads(cluster.sql(member.pod, plan.SETTINGS))
-            if values := patroni.other_values(wanted, running):
-                found[member.pod] = values
-    return found
+    ready = [member.pod for member in cluster.members() if member.ready]
+    with ThreadPoolExecutor(max(1, len(ready))) as pool:
+        running = pool.map(lambda pod: json.loads(cluster.sql(pod, plan.SETTINGS)), ready)
+        found = {pod: patroni.other_values(wanted, settings) for pod, settings in zip(ready, running, strict=True)}
+    return {pod: values for pod, values in found.items() if values}
 
 
 def _restarts(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, check: bool, timeout: float) -> None:

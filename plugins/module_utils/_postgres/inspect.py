@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
@@ -28,44 +29,67 @@ SELECT json_build_object('server', host(inet_server_addr()), 'version', split_pa
   'recovery', pg_is_in_recovery(), 'transaction', written) FROM celeryops_write_check;
 COMMIT;
 """
+# For the poolers in front of replicas.
+_READ = """
+SELECT json_build_object('server', host(inet_server_addr()), 'version', split_part(version(), ' ', 2),
+  'recovery', pg_is_in_recovery(), 'writable', current_setting('transaction_read_only') = 'off');
+"""
 
 
-def describe(cluster: PatroniCluster, endpoints: Iterable[Mapping[str, str]], *, wait: float) -> dict[str, Any]:
-    """The result of postgresql_cluster_info. Asks for `wait` seconds again what takes no write."""
+def describe(
+    cluster: PatroniCluster, endpoints: Iterable[Mapping[str, str]], *, wait: float, synchronous: bool = False
+) -> dict[str, Any]:
+    """The result of postgresql_cluster_info. Asks for `wait` seconds again what does not answer as it should.
+
+    `synchronous` says whether there has to be a replica for which commits wait.
+    """
     deadline = time.monotonic() + wait
     if not cluster.exists():
-        return {"exists": False, "leader": None, "members": [], "endpoints": []}
-    answers = []
-    for endpoint in endpoints:
-        answer = _ask(cluster, cluster.leader(), endpoint)
-        while not answer["writable"] and time.monotonic() < deadline:
+        return {"exists": False, "leader": None, "members": [], "synchronous": [], "endpoints": []}
+
+    def answer(endpoint: Mapping[str, str]) -> dict[str, Any]:
+        found = _ask(cluster, cluster.leader(), endpoint)
+        while not found["passed"] and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-            answer = _ask(cluster, cluster.leader(), endpoint)
-        answers.append(answer)
+            found = _ask(cluster, cluster.leader(), endpoint)
+        return found
+
+    asked = list(endpoints)
+    with ThreadPoolExecutor(max(1, len(asked))) as pool:
+        answers = list(pool.map(answer, asked))
+    # Patroni names one when it next looks at a replica that has caught up.
+    while synchronous and not cluster.synchronous() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
     return {
         "exists": True,
         "leader": cluster.leader(),
         "members": [member.as_dict() for member in cluster.members()],
+        "synchronous": list(cluster.synchronous()),
         "endpoints": answers,
     }
 
 
 def _ask(cluster: PatroniCluster, leader: str | None, endpoint: Mapping[str, str]) -> dict[str, Any]:
     named = {key: endpoint[key] for key in ("host", "database", "user")}
-    failed = {**named, "writable": False, "server": None, "version": None}
+    reading = endpoint.get("access") == "read"
+    shown = {**named, "access": "read" if reading else "write"}
+    failed = {**shown, "passed": False, "writable": False, "server": None, "version": None}
     if leader is None:
         return {**failed, "error": "nobody holds the lock, so there is no pod to ask from"}
     try:
         password = cluster.password(endpoint["secret"], endpoint["user"])
         if password is None:
             return {**failed, "error": f"there is no Secret {endpoint['secret']}"}
-        printed = cluster.sql_as(leader, _WRITE, password=password, **named)
+        printed = cluster.sql_as(leader, _READ if reading else _WRITE, password=password, **named)
     except CeleryOpsError as error:
         return {**failed, "error": error.found or error.message}
     answer = json.loads(printed)
+    writable = bool(answer["writable"]) if reading else not answer["recovery"]
     return {
-        **named,
-        "writable": not answer["recovery"],
+        **shown,
+        # A pooler in front of replicas may lead to one that was just promoted, but nobody writes through it.
+        "passed": writable is not reading,
+        "writable": writable,
         "server": answer["server"],
         "version": answer["version"],
         "error": None,

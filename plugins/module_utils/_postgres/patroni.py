@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Member", "differences", "leader", "member", "merged", "other_values", "restart_now"]
+__all__ = ["Member", "differences", "leader", "member", "merged", "other_values", "restart_now", "synchronous"]
 
 # Patroni's names of before version 4.
 _ROLES = {"master": "primary"}
@@ -18,7 +18,10 @@ _ROLES = {"master": "primary"}
 
 @dataclass(frozen=True)
 class Member:
-    """One pod as Patroni last described it; `role` is primary or replica, `state` Patroni's own word."""
+    """One pod as Patroni last described it; `role` is primary or replica, `state` Patroni's own word.
+
+    `replication` is what a replica does with its primary's WAL (streaming, in archive recovery); empty for a primary.
+    """
 
     pod: str
     node: str
@@ -27,6 +30,7 @@ class Member:
     state: str
     timeline: int | None
     pending_restart: bool
+    replication: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,7 +59,14 @@ def member(pod: Mapping[str, Any]) -> Member:
         state=str(status.get("state", "unknown")),
         timeline=status.get("timeline"),
         pending_restart=bool(status.get("pending_restart")),
+        replication=str(status.get("replication_state") or ""),
     )
+
+
+def synchronous(endpoints: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The pods that hold every acknowledged commit beside the primary, out of the Endpoints with the suffix -sync."""
+    annotations = ((endpoints or {}).get("metadata") or {}).get("annotations") or {}
+    return tuple(sorted(name for name in (annotations.get("sync_standby") or "").split(",") if name))
 
 
 def other_values(wanted: Mapping[str, Any], running: Mapping[str, str]) -> dict[str, str]:

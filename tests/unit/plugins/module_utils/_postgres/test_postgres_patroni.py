@@ -18,6 +18,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._postgres.patro
     merged,
     other_values,
     restart_now,
+    synchronous,
 )
 
 
@@ -92,3 +93,16 @@ def test_merging_is_deep_and_null_removes() -> None:
 
 def test_a_mapping_replaces_a_plain_value() -> None:
     assert merged({"a": 1}, {"a": {"b": 2}}) == {"a": {"b": 2}}
+
+
+def test_a_replica_that_streams() -> None:
+    streams = pod("db-1", role="replica", state="running", replication_state="streaming")
+    assert member(streams).replication == "streaming"
+    assert member(pod("db-0", role="primary", state="running")).replication == ""
+
+
+def test_who_holds_every_acknowledged_commit() -> None:
+    assert synchronous({"metadata": {"annotations": {"sync_standby": "db-2,db-1"}}}) == ("db-1", "db-2")
+    assert synchronous({"metadata": {"annotations": {"sync_standby": ""}}}) == ()
+    assert synchronous({"metadata": {}}) == ()
+    assert synchronous(None) == ()
