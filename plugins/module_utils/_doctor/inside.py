@@ -46,12 +46,10 @@ SHARED = "/dev/shm"  # noqa: S108
 SHARED_BYTES = 65536
 # Lists that are not found within so many answers of SCAN are not looked for: it is a glance.
 SCANS = 20
-# Seconds after which a lock that is waited for is told
-LOCKED = 60
 
 
 def main(request: Json) -> Json:
-    """Request: app, queues, workers, connections, within (seconds), whole. Answer: a section each, None if unknown."""
+    """Request: app, queues, workers, connections, whole, and in seconds within and locked. Answer: a section each."""
     with contextlib.redirect_stdout(io.StringIO()):
         return _answer(request)
 
@@ -71,7 +69,7 @@ def _answer(request: Json) -> Json:
     found["logging"] = {"disabled": [name for name in SPEAKERS if logging.getLogger(name).disabled]}
     with ThreadPoolExecutor(2) as pool:
         at_broker = pool.submit(_guarded, lambda: at_the_broker(app, request))
-        at_database = pool.submit(_guarded, lambda: database(request["within"]))
+        at_database = pool.submit(_guarded, lambda: database(request["within"], request["locked"]))
         found.update(at_broker.result())
         found["database"] = at_database.result()
     return found
@@ -249,11 +247,11 @@ def _strangers(client: Any, channel: Any) -> set[str]:
 # The database
 
 
-def database(within: float) -> Json | None:
-    """Of Django's default connection; None without Django."""
+def database(within: float, locked: float) -> Json | None:
+    """Of Django's default connection, with the locks that were waited for that long; None without Django."""
     try:
         from django.apps import apps
-        from django.db import DatabaseError, connection
+        from django.db import DatabaseError, connection, transaction
     except ImportError:
         return None
     if not apps.ready:
@@ -261,17 +259,25 @@ def database(within: float) -> Json | None:
     if connection.vendor == "postgresql":
         options = connection.settings_dict.setdefault("OPTIONS", {})
         options["connect_timeout"] = max(2, int(within))
+    found: Json = {"vendor": connection.vendor, "error": None, "beat": None, "waiting": None}
+
+    def bounded(part: Callable[[], Any]) -> Any:
+        # Somebody may hold a lock on what is read; in a transaction of its own a limit leaves no trace in a pooler.
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL statement_timeout = {int(within * 1000)}")
+            return part()
+
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return {
-            "vendor": connection.vendor,
-            "error": None,
-            "beat": _beat(connection, apps),
-            "waiting": _waiting(connection) if connection.vendor == "postgresql" else [],
-        }
+        found["waiting"] = bounded(lambda: _waiting(connection, locked))
     except DatabaseError as problem:
-        return {"vendor": connection.vendor, "error": f"{type(problem).__name__}: {problem}".strip()}
+        return {**found, "error": f"{type(problem).__name__}: {problem}".strip()}
+    try:
+        found["beat"] = bounded(lambda: _beat(connection, apps))
+    except DatabaseError as problem:
+        found["beat_problem"] = f"{type(problem).__name__}: {problem}".strip()
+    return found
 
 
 def _beat(connection: Any, apps: Any) -> Json | None:
@@ -291,14 +297,17 @@ def _beat(connection: Any, apps: Any) -> Json | None:
     }
 
 
-def _waiting(connection: Any) -> list[Json]:
-    """Sessions that have waited for a lock for long. Of a query only its beginning: the rest may be customers' data."""
+def _waiting(connection: Any, locked: float) -> list[Json]:
+    """Sessions that wait for a lock. Of a query only its beginning: the rest may be customers' data."""
     with connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            cursor.execute("SELECT 1")
+            return []
         cursor.execute(
             "SELECT pid, extract(epoch FROM now() - query_start)::float, pg_blocking_pids(pid), query "
             "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND now() - query_start > make_interval(secs => %s) "
             "ORDER BY query_start LIMIT 5",
-            [LOCKED],
+            [locked],
         )
         rows = cursor.fetchall()
     return [
