@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the doctor asks from inside a running container, with the application's own settings.
 
-Shipped as text beside _beat/inside/common.py, _beat/inside/tables.py and _celery/inside.py. It changes nothing, tells
-no secret, and a part that cannot be told hides no other. Any Python from 3.9 on.
+Shipped as text beside common.py and tables.py of _beat/inside, and inside.py and backlog.py of _celery. It changes
+nothing, tells no secret, and a part that cannot be told hides no other. Any Python from 3.9 on.
 """
 
 # Celery and Django are the pod's: they are imported where they are used.
@@ -28,6 +28,7 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside import tables
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside.common import load_celery
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import backlog
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside as celery_inside
 
 __all__ = ["main"]
@@ -205,30 +206,22 @@ def control(app: Any, workers: int, within: float) -> Json:
 
 
 def queues(app: Any, wanted: list[str], within: float) -> Json:
-    """`lengths`: how many messages wait in the application's queues, in `wanted`, and in lists that nobody declared."""
-    options = {"socket_timeout": within, "socket_connect_timeout": within}
-    with app.connection_for_read(transport_options={**(app.conf.broker_transport_options or {}), **options}) as opened:
-        channel = opened.default_channel
-        if opened.transport.driver_type != "redis":
+    """`lengths`: the backlog of the application's queues, of `wanted`, and of lists that nobody declared."""
+    own, fanout = backlog.declared(app)
+    with backlog.opened(app.connection_for_read(), within) as channel:
+        try:
+            names = own.union(wanted, _strangers(channel))
+            return {"lengths": backlog.read(channel, names, fanout)["queues"]}
+        except backlog.Unknown:
             return {"lengths": {}}
-        client = channel.client
-        names = {*wanted, *app.amqp.queues, *_strangers(client, channel)}
-        with client.pipeline(transaction=False) as pipe:
-            lists = [
-                (name, channel._q_for_pri(name, step)) for name in sorted(names) for step in channel.priority_steps
-            ]
-            for _name, key in lists:
-                pipe.llen(key)
-            lengths = pipe.execute()
-    found = {name: {"waiting": 0} for name in sorted(names)}
-    for place, length in enumerate(lengths):
-        found[lists[place][0]]["waiting"] += length
-    return {"lengths": found}
 
 
-def _strangers(client: Any, channel: Any) -> set[str]:
+def _strangers(channel: Any) -> set[str]:
     """Lists that nobody declared and whose first entry is a message of kombu's: somebody sends there."""
     found: set[str] = set()
+    if channel.connection.client.transport.driver_type != "redis":
+        return found
+    client = channel.client
     cursor, turns = 0, 0
     while turns == 0 or (cursor and turns < SCANS):
         cursor, keys = client.scan(cursor=cursor, count=500, _type="list")

@@ -45,7 +45,7 @@ def test_an_application_that_is_well(migrated: Place) -> None:
     assert (beat["pending"], beat["missing"]) == ([], [])
     assert beat["applied"] >= 20
     assert found["control"] == {"within": 1.0, "pongs": [], "queues": {}, "probes": {}}
-    assert found["queues"]["lengths"]["backups"] == {"waiting": 0}
+    assert found["queues"]["lengths"]["backups"] == {"ready": 0, "unacked": 0, "backlog": 0}
     assert PASSWORD not in json.dumps(found)
     assert "%3A%231" not in json.dumps(found)
 
@@ -184,5 +184,5 @@ def test_a_list_that_nobody_declared_is_found(migrated: Place) -> None:
         "    p.publish({}, routing_key='astray', exchange='', declare=[Queue('astray', routing_key='astray')])\n"
     )
     subprocess.run([sys.executable, "-c", send], cwd=PROJECT, env=migrated.environment, check=True)
-    assert look(migrated)["queues"]["lengths"]["astray"] == {"waiting": 1}
+    assert look(migrated)["queues"]["lengths"]["astray"] == {"ready": 1, "unacked": 0, "backlog": 1}
     assert "astray" not in look(migrated, whole=False).get("queues", {})

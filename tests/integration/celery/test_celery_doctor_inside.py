@@ -56,8 +56,8 @@ def test_messages_that_wait_are_counted_over_all_priorities(redis: Redis, app: A
         app.send_task("tiny.hello", queue="b", priority=priority)
     app.send_task("tiny.hello", queue="stranger")
     lengths = look(redis)["queues"]["lengths"]
-    assert lengths["b"] == {"waiting": 3}
-    assert lengths["stranger"] == {"waiting": 1}
+    assert lengths["b"] == {"ready": 3, "unacked": 0, "backlog": 3}
+    assert lengths["stranger"] == {"ready": 1, "unacked": 0, "backlog": 1}
 
 
 def test_a_replica_is_told_and_nothing_is_asked_through_it(replica: Redis) -> None:
