@@ -40,7 +40,7 @@ PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "schedule": (common, survey, priority, plan, database, schedule),
     "settings": (common, survey),
     "census": (common, backlog, census),
-    "doctor": (common, tables, celery_inside, doctor_inside),
+    "doctor": (common, tables, backlog, celery_inside, doctor_inside),
 }
 
 # Modules that are in sys.modules already are not looked for, nor are their packages.

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the doctor asks from inside a running container, with the application's own settings.
 
-Shipped as text beside _beat/inside/common.py, _beat/inside/tables.py and _celery/inside.py. It changes nothing, tells
-no secret, and a part that cannot be told hides no other. Any Python from 3.9 on.
+Shipped as text beside common.py and tables.py of _beat/inside, and inside.py and backlog.py of _celery. It changes
+nothing, tells no secret, and a part that cannot be told hides no other. Any Python from 3.9 on.
 """
 
 # Celery and Django are the pod's: they are imported where they are used.
@@ -28,6 +28,7 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside import tables
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside.common import load_celery
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import backlog
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside as celery_inside
 
 __all__ = ["main"]
@@ -46,12 +47,10 @@ SHARED = "/dev/shm"  # noqa: S108
 SHARED_BYTES = 65536
 # Lists that are not found within so many answers of SCAN are not looked for: it is a glance.
 SCANS = 20
-# Seconds after which a lock that is waited for is told
-LOCKED = 60
 
 
 def main(request: Json) -> Json:
-    """Request: app, queues, workers, connections, within (seconds), whole. Answer: a section each, None if unknown."""
+    """Request: app, queues, workers, connections, whole, and in seconds within and locked. Answer: a section each."""
     with contextlib.redirect_stdout(io.StringIO()):
         return _answer(request)
 
@@ -71,7 +70,7 @@ def _answer(request: Json) -> Json:
     found["logging"] = {"disabled": [name for name in SPEAKERS if logging.getLogger(name).disabled]}
     with ThreadPoolExecutor(2) as pool:
         at_broker = pool.submit(_guarded, lambda: at_the_broker(app, request))
-        at_database = pool.submit(_guarded, lambda: database(request["within"]))
+        at_database = pool.submit(_guarded, lambda: database(request["within"], request["locked"]))
         found.update(at_broker.result())
         found["database"] = at_database.result()
     return found
@@ -207,30 +206,22 @@ def control(app: Any, workers: int, within: float) -> Json:
 
 
 def queues(app: Any, wanted: list[str], within: float) -> Json:
-    """`lengths`: how many messages wait in the application's queues, in `wanted`, and in lists that nobody declared."""
-    options = {"socket_timeout": within, "socket_connect_timeout": within}
-    with app.connection_for_read(transport_options={**(app.conf.broker_transport_options or {}), **options}) as opened:
-        channel = opened.default_channel
-        if opened.transport.driver_type != "redis":
+    """`lengths`: the backlog of the application's queues, of `wanted`, and of lists that nobody declared."""
+    own, fanout = backlog.declared(app)
+    with backlog.opened(app.connection_for_read(), within) as channel:
+        try:
+            names = own.union(wanted, _strangers(channel))
+            return {"lengths": backlog.read(channel, names, fanout)["queues"]}
+        except backlog.Unknown:
             return {"lengths": {}}
-        client = channel.client
-        names = {*wanted, *app.amqp.queues, *_strangers(client, channel)}
-        with client.pipeline(transaction=False) as pipe:
-            lists = [
-                (name, channel._q_for_pri(name, step)) for name in sorted(names) for step in channel.priority_steps
-            ]
-            for _name, key in lists:
-                pipe.llen(key)
-            lengths = pipe.execute()
-    found = {name: {"waiting": 0} for name in sorted(names)}
-    for place, length in enumerate(lengths):
-        found[lists[place][0]]["waiting"] += length
-    return {"lengths": found}
 
 
-def _strangers(client: Any, channel: Any) -> set[str]:
+def _strangers(channel: Any) -> set[str]:
     """Lists that nobody declared and whose first entry is a message of kombu's: somebody sends there."""
     found: set[str] = set()
+    if channel.connection.client.transport.driver_type != "redis":
+        return found
+    client = channel.client
     cursor, turns = 0, 0
     while turns == 0 or (cursor and turns < SCANS):
         cursor, keys = client.scan(cursor=cursor, count=500, _type="list")
@@ -249,11 +240,11 @@ def _strangers(client: Any, channel: Any) -> set[str]:
 # The database
 
 
-def database(within: float) -> Json | None:
-    """Of Django's default connection; None without Django."""
+def database(within: float, locked: float) -> Json | None:
+    """Of Django's default connection, with the locks that were waited for that long; None without Django."""
     try:
         from django.apps import apps
-        from django.db import DatabaseError, connection
+        from django.db import DatabaseError, connection, transaction
     except ImportError:
         return None
     if not apps.ready:
@@ -261,17 +252,25 @@ def database(within: float) -> Json | None:
     if connection.vendor == "postgresql":
         options = connection.settings_dict.setdefault("OPTIONS", {})
         options["connect_timeout"] = max(2, int(within))
+    found: Json = {"vendor": connection.vendor, "error": None, "beat": None, "waiting": None}
+
+    def bounded(part: Callable[[], Any]) -> Any:
+        # Somebody may hold a lock on what is read; in a transaction of its own a limit leaves no trace in a pooler.
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL statement_timeout = {int(within * 1000)}")
+            return part()
+
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return {
-            "vendor": connection.vendor,
-            "error": None,
-            "beat": _beat(connection, apps),
-            "waiting": _waiting(connection) if connection.vendor == "postgresql" else [],
-        }
+        found["waiting"] = bounded(lambda: _waiting(connection, locked))
     except DatabaseError as problem:
-        return {"vendor": connection.vendor, "error": f"{type(problem).__name__}: {problem}".strip()}
+        return {**found, "error": f"{type(problem).__name__}: {problem}".strip()}
+    try:
+        found["beat"] = bounded(lambda: _beat(connection, apps))
+    except DatabaseError as problem:
+        found["beat_problem"] = f"{type(problem).__name__}: {problem}".strip()
+    return found
 
 
 def _beat(connection: Any, apps: Any) -> Json | None:
@@ -291,14 +290,17 @@ def _beat(connection: Any, apps: Any) -> Json | None:
     }
 
 
-def _waiting(connection: Any) -> list[Json]:
-    """Sessions that have waited for a lock for long. Of a query only its beginning: the rest may be customers' data."""
+def _waiting(connection: Any, locked: float) -> list[Json]:
+    """Sessions that wait for a lock. Of a query only its beginning: the rest may be customers' data."""
     with connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            cursor.execute("SELECT 1")
+            return []
         cursor.execute(
             "SELECT pid, extract(epoch FROM now() - query_start)::float, pg_blocking_pids(pid), query "
             "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND now() - query_start > make_interval(secs => %s) "
             "ORDER BY query_start LIMIT 5",
-            [LOCKED],
+            [locked],
         )
         rows = cursor.fetchall()
     return [

@@ -52,5 +52,5 @@ def _queues(seen: Snapshot) -> Iterator[Symptom]:
         consumed = {queue for queues in control["queues"].values() for queue in queues}
         for _other, answer in seen.visited("queues"):
             for queue, length in answer["lengths"].items():
-                if consumed and length["waiting"] and queue not in consumed:
-                    yield Symptom(f"queue/{queue}", f"{length['waiting']} messages wait, and nobody consumes them")
+                if consumed and length["ready"] and queue not in consumed:
+                    yield Symptom(f"queue/{queue}", f"{length['ready']} messages wait, and nobody consumes them")

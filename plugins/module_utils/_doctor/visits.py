@@ -29,6 +29,8 @@ Json = dict[str, Any]
 Note = Callable[[str, CeleryOpsError | str], None]
 # Sections that only the application can answer
 SECTIONS = ("broker", "database", "shm", "logging", "control")
+# Seconds after which a lock that is waited for is told
+LOCKED = 60.0
 # More pools than this are asked about by their logs and pods.
 MOST_VISITS = 6
 _BANNER = re.compile(r"\.> transport: +(\S+)")
@@ -63,6 +65,7 @@ def _enter(api: Api, wish: Wish, workload: Workload, pod: Pod, whole: bool, work
         "workers": workers,
         "connections": wish.connections,
         "within": wish.within,
+        "locked": LOCKED,
         "whole": whole,
     }
     command, packed = shipment.visit(wish.python, "doctor", request, ())

@@ -106,7 +106,7 @@ def unconsumed(seen: Snapshot) -> Iterator[Verdict]:
     orphans = [
         queue
         for queue in dict.fromkeys((*seen.queues, *lengths))
-        if queue not in consumed and (queue in seen.queues or lengths[queue]["waiting"])
+        if queue not in consumed and (queue in seen.queues or lengths[queue]["ready"])
     ]
     if not orphans:
         yield RuledOut(cause, f"{len(consumed)} queues have consumers, and no other one holds messages")
@@ -118,7 +118,7 @@ def unconsumed(seen: Snapshot) -> Iterator[Verdict]:
         yield Unseen(cause, "not every worker could say which queues it consumes from")
         return
     told = [
-        f"{queue}: {lengths[queue]['waiting']} waiting, no consumer" if queue in lengths else f"{queue}: no consumer"
+        f"{queue}: {lengths[queue]['ready']} waiting, no consumer" if queue in lengths else f"{queue}: no consumer"
         for queue in orphans
     ]
     yield Finding(
@@ -171,9 +171,9 @@ def two_beats(seen: Snapshot) -> Iterator[Verdict]:
 
 
 def _takes_turns(workload: Workload) -> bool:
-    """Whether a lock or an election lets one pod of several act: such pods stand by on purpose."""
-    names_ = {one["name"] for one in workload.container.get("env") or ()}
-    return any("LEASE" in name or "LEADER" in name or "STANDBY" in name or "BEAT_LOCK" in name for name in names_)
+    """Whether an election (role celery_beat) or a lock (redbeat) lets one of several act: the others stand by."""
+    elects = any(one["name"] == "CELERYOPS_LEASE" for one in workload.container.get("env") or ())
+    return elects or "redbeat" in (workload.option("-S", "--scheduler") or "").lower()
 
 
 def _owners(seen: Snapshot, pods: list[Pod]) -> list[Workload]:
