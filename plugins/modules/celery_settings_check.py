@@ -67,6 +67,11 @@ options:
         description: Seconds that the probes let a task without a time limit hold the consumer of a solo pool.
         type: float
         default: 0
+      lease:
+        description: Seconds of silence after which a worker has lost its messages, which it keeps as long as it lives.
+          With 0 it is the broker's visibility timeout that counts.
+        type: float
+        default: 0
       settings:
         description: Celery settings of this pool, which go over those of the application.
         type: dict
@@ -214,6 +219,7 @@ POOL: dict[str, Any] = {
     "grace_period": {"type": "int", "default": 60},
     "min_available": {"type": "int", "default": 0},
     "task_limit": {"type": "float", "default": 0},
+    "lease": {"type": "float", "default": 0},
     "settings": {"type": "dict", "default": {}},
     "env": {"type": "list", "elements": "dict", "default": []},
     "resources": {"type": "dict", "default": {}},

@@ -24,7 +24,7 @@ MEBI = 1024 * 1024
 # A prefork worker of a bare project holds 114 MB at concurrency 2: three processes.
 PROCESS_MEMORY = 40 * MEBI
 # A worker holds four connections to Redis and one more per slot; gossip, mingle and events come to up to four.
-REDIS_CONNECTIONS = 8
+REDIS_CONNECTIONS = 9
 GREEN = ("gevent", "eventlet")
 ONLY_PREFORK = ("worker_max_memory_per_child", "worker_max_tasks_per_child")
 

@@ -23,6 +23,8 @@ __all__ = ["DELIVERY_RULES"]
 ENFORCING = ("prefork", "gevent")
 # Celery's own; only another value says that somebody meant it.
 RETRY_DELAY = 180
+# Seconds
+SHORTEST_LEASE = 10.0
 TWICE = "on Redis the message is delivered again after that time, and the task runs twice"
 VISIBILITY = "the application's broker_transport_options visibility_timeout"
 
@@ -115,6 +117,19 @@ def eta(seen: Snapshot, pool: Pool) -> Iterator[Finding]:
             f"retries wait as long as the visibility timeout of {visibility:g} s or longer: {listed(waiting)}",
             why,
             f"retry_backoff_max or default_retry_delay of the tasks below {visibility:g} s, or raise {VISIBILITY}",
+            pool.name,
+        )
+
+
+def lease(seen: Snapshot, pool: Pool) -> Iterator[Finding]:
+    """A worker that is silent for its lease has lost its messages, whether it is dead or only slow."""
+    if seen.is_redis and 0 < pool.lease < SHORTEST_LEASE:
+        yield Finding(
+            "lease-short",
+            WARNING,
+            f"celery_worker_lease {pool.lease:g} s",
+            "a pause of a process, of its node or of Redis counts as a death, and its tasks run twice",
+            f"celery_worker_lease of {SHORTEST_LEASE:g} s or more; 30 leaves half a minute for a start elsewhere",
             pool.name,
         )
 
@@ -247,4 +262,4 @@ def priorities(seen: Snapshot, pool: Pool) -> Iterator[Finding]:
         )
 
 
-DELIVERY_RULES = (time_limits, eta, shutdown, prefetch, priorities)
+DELIVERY_RULES = (time_limits, eta, lease, shutdown, prefetch, priorities)

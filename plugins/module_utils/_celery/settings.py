@@ -88,6 +88,7 @@ def pool_of(given: Mapping[str, Any]) -> Pool:
         grace_period=float(given["grace_period"]),
         min_available=given["min_available"],
         task_limit=float(given["task_limit"]),
+        lease=float(given["lease"]),
         settings=given["settings"],
         environment={entry["name"]: str(entry["value"]) for entry in given["env"] if entry.get("value") is not None},
         containers={

@@ -49,6 +49,8 @@ class Pool:
     grace_period: float = 60.0
     min_available: int = 0
     task_limit: float = 0.0
+    # Seconds that a worker may be silent; 0 where its messages are not renewed
+    lease: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     # Container or init container: its resources in Kubernetes form. The first is the worker's own.
@@ -101,8 +103,11 @@ class Snapshot:
         return bool(self.survey["broker"]["driver"] == "redis")
 
     def visibility(self, pool: Pool) -> float | None:
-        """Seconds after which an unacknowledged message is delivered again; None where the broker has no such time."""
-        if not self.is_redis:
+        """Seconds after which an unacknowledged message is delivered again.
+
+        None where the broker has no such time, and where the worker renews what it holds.
+        """
+        if not self.is_redis or pool.lease > 0:
             return None
         return float(self.transport_option(pool, "visibility_timeout") or VISIBILITY_TIMEOUT)
 

@@ -19,7 +19,7 @@ import time
 from celery import __version__ as celery_version
 from celery.utils.log import get_logger
 
-from celeryops_probe import queues
+from celeryops_probe import delivery, queues
 
 __all__ = ("Aggregator", "render", "serve")
 
@@ -204,7 +204,12 @@ def serve(probe, consumer):
                 self.send_error(404, "metrics are at /metrics")
                 return
             body = render(
-                [*_worker_samples(probe, consumer), *probe.observed.samples(), *backlog.samples(consumer)]
+                [
+                    *_worker_samples(probe, consumer),
+                    *probe.observed.samples(),
+                    *delivery.samples(),
+                    *backlog.samples(consumer),
+                ]
             ).encode()
             self.send_response(200)
             self.send_header("Content-Type", CONTENT_TYPE)

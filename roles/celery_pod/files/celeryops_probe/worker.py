@@ -22,7 +22,7 @@ from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 from celery.worker.control import inspect_command
 
-from celeryops_probe import metrics
+from celeryops_probe import delivery, metrics
 from celeryops_probe.state import Deadline, seconds, uptime
 
 __all__ = ("ConsumerProbe", "install")
@@ -185,6 +185,9 @@ def install(controller):
     """Called as the worker is set up, before its blueprints are built and before a pool forks."""
     global probe  # noqa: PLW0603  one worker per process: the signals' handlers have no other place
     probe = Probe()
+    if delivery.install(controller):
+        # It replaces the poll that the probe watches.
+        ConsumerProbe.requires = (*ConsumerProbe.requires, delivery.Delivery)
     controller.app.steps["consumer"].add(ConsumerProbe)
     for signal, handler in (
         (signals.task_received, _on_received),

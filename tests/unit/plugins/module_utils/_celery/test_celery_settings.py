@@ -106,6 +106,7 @@ GIVEN: dict[str, Any] = {
     "grace_period": 60,
     "min_available": 1,
     "task_limit": 500,
+    "lease": 30,
     "settings": {},
     "env": [{"name": "A", "value": "b"}, {"name": "C", "valueFrom": {}}],
     "resources": {"limits": {"memory": "1Gi"}},

@@ -1,0 +1,57 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dead letters, from inside a worker's container.
+
+The text of this file is fed to the container's Python, so it stands alone. The names and scripts in Redis are
+those of the probe that the container has on its path, and so always those of its worker.
+"""
+
+# The container has Celery and the probe, the controller has not: they are imported where they are used.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from typing import Any
+
+__all__ = ["answer", "main"]
+
+
+def answer(options: dict[str, Any]) -> dict[str, Any]:
+    """Options: app; do: list, requeue or purge; tags; arguments. Answer: letters, or the tags that were moved."""
+    from celery.app.utils import find_app
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        from celeryops_probe import letters
+        from celeryops_probe.holding import plain_client
+        from celeryops_probe.ledger import Ledger
+
+        app = find_app(options["app"])
+        limits = {"socket_timeout": 10, "socket_connect_timeout": 10}
+        transport = {**(app.conf.broker_transport_options or {}), **limits}
+        with app.connection_for_write(transport_options=transport) as connection:
+            connection.ensure_connection(max_retries=1)
+            channel = connection.channel()
+            if connection.transport.driver_type != "redis":
+                return {"letters": [], "moved": []}
+            ledger, client = Ledger(channel), plain_client(channel)
+            moved: list[str] = []
+            if options["do"] == "requeue":
+                moved = letters.requeue(ledger, client, options["tags"])
+            elif options["do"] == "purge":
+                moved = letters.purge(ledger, client, options["tags"])
+            return {"letters": letters.listed(app, ledger, client, channel, options["arguments"]), "moved": moved}
+
+
+def main(text: str) -> None:
+    try:
+        found = answer(json.loads(text))
+    except Exception as exc:
+        found = {"problem": f"{type(exc).__name__}: {exc}"}
+    print("CELERYOPS-ANSWER " + json.dumps(found, default=str), flush=True)
+    # An application may have left threads behind that would hold the exit up.
+    os._exit(0)
