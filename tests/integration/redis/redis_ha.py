@@ -179,7 +179,9 @@ class Platform:
         with contextlib.suppress(redis.RedisError):
             info = self.client(master).info("replication")
             states = [self.client(number).info("replication") for number in range(3) if number != master]
-            in_step = [state["master_link_status"] == "up" and state["slave_priority"] == 100 for state in states]
+            in_step = [
+                (state.get("master_link_status"), state.get("slave_priority")) == ("up", 100) for state in states
+            ]
             agreed = {self.named(number) for number in range(3)} == {HOSTS[master]}
             peers = [self.client(n, sentinel=True).execute_command("SENTINEL", "MASTER", MASTER) for n in range(3)]
             known = all(self._peers(peer) for peer in peers)
