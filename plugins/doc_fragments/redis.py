@@ -33,6 +33,22 @@ options:
         description: Key in that Secret.
         type: str
         default: password
+  sentinel:
+    description: The Sentinels that watch over it. Where there is no such StatefulSet, there are none.
+    type: dict
+    suboptions:
+      statefulset:
+        description: Name of the StatefulSet.
+        type: str
+        default: redis-sentinel
+      port:
+        description: Port on which they listen in their pods.
+        type: int
+        default: 26379
+      master_name:
+        description: The name under which they know the master.
+        type: str
+        default: mymaster
   cluster_domain:
     description: Domain of the cluster's DNS.
     type: str
@@ -49,6 +65,58 @@ requirements:
     # What a client of a name gets.
     CLIENT = r"""
 options:
+  proxy:
+    description: HAProxy in front of the pods. Where there is no such Deployment, there is none.
+    type: dict
+    suboptions:
+      deployment:
+        description: Name of the Deployment.
+        type: str
+        default: redis-proxy
+      service:
+        description: Name of the Service that leads to it.
+        type: str
+        default: redis-master
+      status_port:
+        description: Port of its statistics.
+        type: int
+        default: 8404
+  external:
+    description: A Redis outside of the collection's care. It is asked from a short-lived pod in O(namespace).
+    type: dict
+    suboptions:
+      host:
+        description: Name or address, as pods reach it.
+        type: str
+        required: true
+      port:
+        description: Port.
+        type: int
+        default: 6379
+      tls:
+        description: Whether it speaks TLS.
+        type: bool
+        default: false
+      verify_certificate:
+        description: Whether its certificate has to be valid.
+        type: bool
+        default: true
+      ca:
+        description: Certificate of the authority that signed the server's, as PEM. Empty for the image's own.
+        type: str
+        default: ""
+      ca_file:
+        description: Where the application's pods find that certificate. It becomes part of the URL.
+        type: str
+        default: ""
+      username:
+        description: User of Redis' access control lists. Empty for the user named default.
+        type: str
+        default: ""
+      image:
+        description: Image of the pod, with the commands below.
+        type: str
+        required: true
   connections:
     description:
       - How many new connections are made to each name. One of them alone may happen to reach the master behind a

@@ -14,17 +14,28 @@ author: The celeryops maintainers (@celeryops)
 description:
   - Owns the keys C(CELERY_BROKER_URL), C(CELERY_RESULT_BACKEND), C(REDIS_HOST) and C(REDIS_PORT) of a ConfigMap, alone,
     as field manager C(celeryops-redis-master). Other keys of it belong to whoever applied them.
-  - The URLs name the pod that is the master by its stable name under the headless Service, and hold no credentials.
+  - Which URLs are right follows from O(mode). They hold no credentials.
   - Before and after, new connections are made to the name in the URL from inside the cluster. Each must reach the
     master, and must write a key that expires by itself, read it and delete it.
   - A URL that says anything else is corrected, also one that works at the moment; RV(problems) says what was wrong.
-  - Refuses, and changes nothing, when no pod or more than one says that it is the master, when the master is not the
-    first pod, and when it refuses writes.
+  - Refuses, and changes nothing, when no pod or more than one says that it is the master, when it refuses writes, when
+    most Sentinels name another one, and in mode V(master) when the master is not the first pod. Which of two masters has
+    the data that matters is for a person to say.
 extends_documentation_fragment:
   - celeryops.platform.kube
   - celeryops.platform.redis
   - celeryops.platform.redis.client
 options:
+  mode:
+    description:
+      - V(proxy) - the Service of the proxies, which lead to whichever pod is the master.
+      - V(sentinel) - all Sentinels, as Celery's C(sentinel://) URLs name them. C(REDIS_HOST) and C(REDIS_PORT) are the
+        Sentinels' as well, and C(REDIS_SENTINEL_MASTER) says what to ask them for.
+      - V(master) - the first pod, by its stable name under the headless Service.
+      - V(external) - O(external). C(REDIS_USERNAME) is set where it has a user of its own.
+    type: str
+    choices: [proxy, sentinel, master, external]
+    default: proxy
   config_map:
     description: Name of the ConfigMap in the same namespace. It is created with these keys when it does not exist.
     type: str
@@ -40,7 +51,7 @@ attributes:
       random key that does not exist, which a full master allows though it would refuse a real write.
     support: full
   diff_mode:
-    description: The four keys before and after, without credentials.
+    description: The keys before and after, without credentials.
     support: full
   idempotent:
     description: Changed only when a key had another value or was not held by this module.
@@ -51,18 +62,30 @@ EXAMPLES = r"""
 - name: Let the workers find the writable master
   celeryops.platform.redis_master:
     namespace: jewelry-shop
+
+- name: Let them use a Redis of one's own
+  celeryops.platform.redis_master:
+    namespace: jewelry-shop
+    mode: external
+    external:
+      host: redis.example.com
+      port: 6380
+      tls: true
+      username: shop
+      image: registry.example.com/redis:7
+    password_secret: {name: redis-of-ours, key: password}
 """
 
 RETURN = r"""
 urls:
-  description: The four keys as they are now, or would be in check mode; empty there when Redis does not exist yet.
+  description: The keys as they are now, or would be in check mode; empty there when Redis does not exist yet.
   type: dict
   returned: success
   sample:
-    REDIS_HOST: redis-0.redis-headless.jewelry-shop.svc.cluster.local
+    REDIS_HOST: redis-master.jewelry-shop.svc.cluster.local
     REDIS_PORT: "6379"
-    CELERY_BROKER_URL: redis://redis-0.redis-headless.jewelry-shop.svc.cluster.local:6379/0
-    CELERY_RESULT_BACKEND: redis://redis-0.redis-headless.jewelry-shop.svc.cluster.local:6379/0
+    CELERY_BROKER_URL: redis://redis-master.jewelry-shop.svc.cluster.local:6379/0
+    CELERY_RESULT_BACKEND: redis://redis-master.jewelry-shop.svc.cluster.local:6379/0
 problems:
   description: What was wrong with each key, why that matters, and who had written it.
   type: list
@@ -77,7 +100,7 @@ master:
   returned: success
   sample: {pod: redis-0, host: redis-0.redis-headless.jewelry-shop.svc.cluster.local}
 verdict:
-  description: As M(celeryops.platform.redis_master_info) gives it.
+  description: As M(celeryops.platform.redis_master_info) gives it, or V(external).
   type: str
   returned: success
   sample: healthy
@@ -93,7 +116,7 @@ evidence:
   elements: dict
   returned: success
   sample:
-    - {url: "redis://redis-0.redis-headless.jewelry-shop.svc.cluster.local:6379/0", when: after, proof: write,
+    - {url: "redis://redis-master.jewelry-shop.svc.cluster.local:6379/0", when: after, proof: write,
        connections: 12, answers: {master: 12, replica: 0, none: 0}, pods: {redis-0: 12}, writable: true, errors: []}
 """
 
@@ -106,17 +129,23 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
     connect,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.argspec import CLIENT_ARGS, REDIS_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import MODES
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.owner import settle
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import REDIS_IMPORT_ERROR
 
 ARGS = {
+    "mode": {"type": "str", "choices": list(MODES), "default": "proxy"},
     "config_map": {"type": "str", "default": "app-config"},
     "database": {"type": "int", "default": 0},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**KUBE_ARGS, **REDIS_ARGS, **CLIENT_ARGS, **ARGS}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**KUBE_ARGS, **REDIS_ARGS, **CLIENT_ARGS, **ARGS},
+        required_if=[("mode", "external", ("external",))],
+        supports_check_mode=True,
+    )
     for library, problem in (("kubernetes", KUBERNETES_IMPORT_ERROR), ("redis", REDIS_IMPORT_ERROR)):
         if problem:
             module.fail_json(msg=missing_required_lib(library), exception=problem)

@@ -16,6 +16,8 @@ description:
   - Then connects from inside the cluster, many times anew, to the name of every pod and to every Service whose
     selector matches the pods, as a Celery worker with that name in its broker URL would. A port-forward to a Service
     could not show this - it reaches one pod and bypasses kube-proxy.
+  - Asks every Sentinel whom it calls the master, every proxy where it leads clients, and the API server which pods each
+    Service leads to. Whatever does not fit with the pods' own ROLE is named.
   - Whether a connection may write is tested by deleting a random key that does not exist. A replica refuses that,
     on a master it changes nothing.
   - It does not fail on what it finds; RV(verdict) says it.
@@ -50,7 +52,8 @@ EXAMPLES = r"""
 RETURN = r"""
 verdict:
   description:
-    - V(healthy) - one writable master that all others follow; V(degraded) - one master, but RV(disagreements);
+    - V(healthy) - one writable master that all others follow, and nobody who disagrees; V(degraded) - one master, but
+      RV(disagreements);
       V(no_master); V(two_masters); V(absent) - there is no such StatefulSet.
   type: str
   returned: success
@@ -61,11 +64,13 @@ master:
   returned: success
   sample: {pod: redis-0, host: redis-0.redis-headless.jewelry-shop.svc.cluster.local}
 disagreements:
-  description: Each thing that does not fit with one master that all others follow.
+  description: Each thing that does not fit with one master that all others follow and all clients are led to.
   type: list
   elements: str
   returned: success
-  sample: [redis-2 has its link to the master down]
+  sample:
+    - redis-2 has its link to the master down
+    - redis-sentinel-1 calls redis-0.redis-headless.jewelry-shop.svc.cluster.local the master, redis-1 says that it is
 pods:
   description: Every pod's own account. C(writable) is what a client of its name inside the cluster gets.
   type: list
@@ -87,6 +92,35 @@ services:
     - {name: redis, host: redis.jewelry-shop.svc.cluster.local, port: 6379, selects: [redis-0, redis-1, redis-2],
        connections: 12, answers: {master: 5, replica: 7, none: 0}, pods: {redis-0: 5, redis-1: 3, redis-2: 4},
        writable: false, errors: [READONLY You can't write against a read only replica.]}
+sentinels:
+  description:
+    - Every Sentinel's own account. C(names) is the host that it calls the master, C(flags) what else it thinks of it,
+      C(others) how many other Sentinels it knows.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {name: redis-sentinel-0, ready: true, names: redis-0.redis-headless.jewelry-shop.svc.cluster.local,
+       flags: [master], epoch: 0, replicas: 2, others: 2, error: ""}
+proxies:
+  description:
+    - Every proxy's own account. C(masters) are the pods that it sees as masters, C(named) counts the Sentinels that, as
+      it sees them, call each of the pods the master, and C(leads_to) is where new clients are led.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {name: redis-proxy-5d9c-x7k2p, ready: true, masters: [redis-0], named: {redis-0: 3, redis-1: 0, redis-2: 0},
+       leads_to: redis-0, error: ""}
+endpoints:
+  description:
+    - The EndpointSlices of each Service. C(ready) are the pods that get connections, C(wanted) those that should, because
+      they are ready or because the Service asks for all.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {service: redis, ready: [redis-0, redis-1, redis-2], wanted: [redis-0, redis-1, redis-2]}
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -99,6 +133,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.argspec import CLIENT_ARGS, REDIS_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import find
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.external import External
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import REDIS_IMPORT_ERROR
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Survey
 
@@ -109,8 +144,9 @@ def main() -> None:
         if problem:
             module.fail_json(msg=missing_required_lib(library), exception=problem)
     try:
-        cluster = find(connect(module.params), module.params)
-        survey = cluster.survey() if cluster else Survey(())
+        api = connect(module.params)
+        place = External.of(api, module.params) if module.params["external"] else find(api, module.params)
+        survey = place.survey() if place else Survey(())
     except CeleryOpsError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(changed=False, **survey.report())

@@ -16,7 +16,7 @@ description:
     neither follow the master nor become ready, because the master still has the password it started with, and the
     update would not go on.
   - This adds the Secret's password to every running server, which keeps accepting the one it started with until it
-    restarts. Clients that still use the old password go on until then.
+    restarts. Clients that still use the old password go on until then. Sentinels are told it too.
   - Uses the password in the pods' environment variable E(REDISCLI_AUTH), the one that the server was started with.
 extends_documentation_fragment:
   - celeryops.platform.kube

@@ -11,23 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import URL_KEYS, Goal
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Answer, Target
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Survey, tally
 
 __all__ = [
     "FIELD_MANAGER",
-    "URL_KEYS",
     "Fault",
     "Plan",
     "make_plan",
     "owners_of",
     "redacted",
     "target_of",
-    "wanted_data",
 ]
 
 FIELD_MANAGER = "celeryops-redis-master"
-URL_KEYS = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,6 @@ def redacted(url: str) -> str:
     return re.sub(r"//.*@", "//(credentials)@", url)
 
 
-def wanted_data(host: str, port: int, database: int) -> dict[str, str]:
-    """All keys that follow from where the master is. No credentials: pods compose them from a Secret."""
-    url = f"redis://{host}:{port}/{database}"
-    return {"REDIS_HOST": host, "REDIS_PORT": str(port), **dict.fromkeys(URL_KEYS, url)}
-
-
 def target_of(url: str | None) -> Target | None:
     """Where a client would connect, or nothing when the text is no Redis URL."""
     if not url:
@@ -99,23 +91,25 @@ def target_of(url: str | None) -> Target | None:
         return None
 
 
-def _reason(url: str | None, wanted: Target, answers: Sequence[Answer], survey: Survey) -> str:
+def _reason(url: str | None, goal: Goal, answers: Sequence[Answer], survey: Survey) -> str:
     """Why a URL that is not the wanted one is wrong, by what its target answered before what it looks like."""
-    target = target_of(url)
-    if url is None or target is None:
-        return _text_fault(url)
-    if "@" in urlsplit(url).netloc:
+    if url is None:
+        return "clients would fall back to a default of their own"
+    if "@" in url:
         return "credentials do not belong in a ConfigMap: pods compose them from the Secret"
+    target = target_of(url)
+    if target is None:
+        return f"it is not a URL of the form {_form(goal.url)}"
     seen = tally(answers, survey.pods)
     if answers and not seen["writable"]:
         return _answer_fault(seen)
-    return _name_fault(target, wanted, survey)
+    return _name_fault(target, goal, survey)
 
 
-def _text_fault(url: str | None) -> str:
-    if url is None:
-        return "clients would fall back to a default of their own"
-    return "it is not a URL of the form redis://host:port/database"
+def _form(url: str) -> str:
+    scheme = url.partition(":")[0]
+    form = f"{scheme}://host:port/database"
+    return f"{form};{form};..." if scheme == "sentinel" else form
 
 
 def _answer_fault(seen: Mapping[str, Any]) -> str:
@@ -131,10 +125,10 @@ def _answer_fault(seen: Mapping[str, Any]) -> str:
     return f"{fault} ({'; '.join(seen['errors'])})"
 
 
-def _name_fault(target: Target, wanted: Target, survey: Survey) -> str:
+def _name_fault(target: Target, goal: Goal, survey: Survey) -> str:
     """What is wrong with a target whose every connection may write."""
-    if target.database != wanted.database:
-        return f"database {target.database} is not the wanted {wanted.database}"
+    if target.database != goal.target.database:
+        return f"database {target.database} is not the wanted {goal.target.database}"
     behind = next((s for s in survey.services if s.host == target.host or s.host.startswith(f"{target.host}.")), None)
     if behind and not survey.writable(behind):
         return f"Service {behind.name} selects replicas too, though no connection of this sample reached one"
@@ -142,16 +136,14 @@ def _name_fault(target: Target, wanted: Target, survey: Survey) -> str:
 
 
 def make_plan(
-    wanted: Mapping[str, str],
+    goal: Goal,
     found: Mapping[str, str],
     answers: Mapping[str, Sequence[Answer]],
     survey: Survey,
     owners: Mapping[str, tuple[str, ...]],
 ) -> Plan:
     """Compares the keys. ``answers`` are those of each URL found, ``owners`` the managers that hold each key."""
-    goal = target_of(wanted[URL_KEYS[0]])
-    assert goal is not None  # noqa: S101 - wanted_data made it
-    faults = []
+    wanted, faults = goal.data, []
     for key, value in wanted.items():
         current = found.get(key)
         if current == value:
@@ -159,7 +151,7 @@ def make_plan(
         if key in URL_KEYS:
             reason = _reason(current, goal, answers.get(current or "", ()), survey)
         else:
-            reason = f"the master is {value}" if key == "REDIS_HOST" else f"the port is {value}"
+            reason = f"it is to be {value}"
         faults.append(Fault(key, current, reason))
     return Plan(
         wanted=wanted,

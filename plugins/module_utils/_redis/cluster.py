@@ -24,6 +24,14 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe im
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import RedisError, read_replication
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Pod, Service, Survey
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.views import Proxy, Sentinel
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.watchers import (
+    Group,
+    endpoints,
+    group,
+    proxies,
+    sentinels,
+)
 
 __all__ = ["Cluster", "find"]
 
@@ -44,10 +52,21 @@ class Cluster:
     suffix: str
     connections: int
     timeout: int
+    sentinel: Mapping[str, Any]
+    status_port: int
+    watchers: Group
+    proxies: Group
+    master_service: Object | None = None
 
     def host(self, name: str) -> str:
         """A pod's stable name, under the headless Service."""
         return f"{name}.{self.stateful_set['spec']['serviceName']}.{self.suffix}"
+
+    @property
+    def sentinel_hosts(self) -> tuple[str, ...]:
+        """The names of all Sentinels that there should be, by number."""
+        found = self.watchers
+        return tuple(f"{found.name}-{number}.{found.service}.{self.suffix}" for number in range(found.wanted))
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -58,16 +77,34 @@ class Cluster:
         """Every pod's own account, then what clients of the pods' names and of the Services get."""
         pods = [self._pod(pod) for pod in self.pods]
         services = [self._service(service) for service in self.services]
+        if self.proxies and self.master_service:
+            services.append(self._proxied(self.master_service))
         asked = [service for service in services if not service.error]
         targets = [Target(pod.host, self.port) for pod in pods]
         targets += [Target(service.host, service.port, connections=self.connections) for service in asked]
         answers = self._ask(targets, pods, write=False)
         by_host = {target.host: got for target, got in zip(targets, answers, strict=True)}
+        behind = {one["metadata"]["name"]: (one, self.pods) for one in self.services}
+        if self.proxies and self.master_service:
+            behind[self.master_service["metadata"]["name"]] = (self.master_service, self.proxies.pods)
         return Survey(
             pods=tuple(replace(pod, answers=by_host[pod.host]) for pod in pods),
             services=tuple(replace(service, answers=by_host.get(service.host, ())) for service in services),
             wanted_pods=int(self.stateful_set["spec"].get("replicas", 1)),
+            sentinels=self._sentinels(),
+            wanted_sentinels=self.watchers.wanted,
+            proxies=self._proxies(),
+            wanted_proxies=self.proxies.wanted,
+            endpoints=endpoints(self.api, self.namespace, behind),
         )
+
+    def _sentinels(self) -> tuple[Sentinel, ...]:
+        how = {"port": self.sentinel["port"], "master": self.sentinel["master_name"], "password": self.password}
+        return sentinels(self.api, self.namespace, self.watchers, timeout=self.timeout, **how)
+
+    def _proxies(self) -> tuple[Proxy, ...]:
+        how = {"port": self.status_port, "watching": self.watchers.wanted, "timeout": self.timeout}
+        return proxies(self.api, self.namespace, self.proxies, **how)
 
     def ask(self, targets: Sequence[Target], survey: Survey, *, write: bool) -> tuple[tuple[Answer, ...], ...]:
         """What a client of each target gets over ``connections`` new connections, made in one of the pods."""
@@ -89,11 +126,14 @@ class Cluster:
             )
         return parse(done.stdout, len(targets), mark)
 
-    def shell(self, pod: str, text: str, *, timeout: float) -> ExecResult:
-        """Runs a script in a pod's container. It goes through standard input: what it holds is in no argument."""
-        container = self._container()["name"]
+    def shell(self, pod: str, text: str, *, timeout: float, container: str | None = None) -> ExecResult:
+        """Runs a script in a container, by default Redis' own; in the pod's first where the name is empty.
+
+        It goes through standard input: what it holds is in no argument.
+        """
+        name = self._container()["name"] if container is None else container
         return exec_in_pod(
-            self.api, self.namespace, pod, ["sh", "-s"], container=container, stdin=text, timeout=timeout
+            self.api, self.namespace, pod, ["sh", "-s"], container=name or None, stdin=text, timeout=timeout
         )
 
     def _container(self) -> Object:
@@ -138,6 +178,12 @@ class Cluster:
             error="" if ports else f"no port of it leads to port {self.port} of the pods",
         )
 
+    def _proxied(self, service: Object) -> Service:
+        """The Service of the proxies, which has no Redis pod behind it."""
+        name = service["metadata"]["name"]
+        pods = tuple(pod["metadata"]["name"] for pod in self.proxies.pods)
+        return Service(name, f"{name}.{self.suffix}", service["spec"]["ports"][0]["port"], pods, proxied=True)
+
 
 def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
     """The Redis that the options of ``argspec.REDIS_ARGS`` name; nothing when there is no such StatefulSet."""
@@ -155,6 +201,7 @@ def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
     pods.sort(key=lambda pod: int(pod["metadata"]["name"].rsplit("-", 1)[1]))
     template = stateful_set["spec"]["template"]["metadata"]
     services = [one for one in api.list("v1", "Service", namespace) if _selects(one, template)]
+    proxy = params.get("proxy") or {}
     return Cluster(
         api=api,
         namespace=namespace,
@@ -166,6 +213,11 @@ def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
         suffix=f"{namespace}.svc.{params['cluster_domain']}",
         connections=params.get("connections", 1),
         timeout=params["timeout"],
+        sentinel=params["sentinel"],
+        status_port=proxy.get("status_port", 0),
+        watchers=group(api, "StatefulSet", params["sentinel"]["statefulset"], namespace),
+        proxies=group(api, "Deployment", proxy["deployment"], namespace) if proxy else Group(),
+        master_service=api.get(ObjectRef("v1", "Service", proxy["service"], namespace)) if proxy else None,
     )
 
 

@@ -51,7 +51,11 @@ def introduce(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[
     """The whole of module redis_password; its result without what Ansible adds. Raises CeleryOpsError."""
     cluster = find(api, params)
     pods = [] if cluster is None else [_introduce(cluster, name, check_mode) for name in cluster.running]
-    return {"changed": any(pod["password"] != ACCEPTED for pod in pods), "pods": pods}
+    changed = any(pod["password"] != ACCEPTED for pod in pods)
+    if cluster and changed and not check_mode:
+        for pod in cluster.watchers.pods:
+            _tell(cluster, pod["metadata"]["name"])
+    return {"changed": changed, "pods": pods}
 
 
 def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
@@ -65,3 +69,18 @@ def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
             remedy=f"delete pod {pod}: it starts with the password of the Secret",
         )
     return {"name": pod, "password": done.stdout.strip()}
+
+
+def _tell(cluster: Cluster, pod: str) -> None:
+    """A Sentinel signs in with the new password, which all servers accept now, those that restart too."""
+    port, master = cluster.sentinel["port"], shlex.quote(cluster.sentinel["master_name"])
+    words = f"redis-cli --no-auth-warning -p {port} -x SENTINEL SET {master} auth-pass"
+    text = f"printf %s {shlex.quote(cluster.password)} | timeout {cluster.timeout} {words}; exit 0\n"
+    said = cluster.shell(pod, text, timeout=5.0 * cluster.timeout, container="").stdout.strip()
+    if said != "OK":
+        raise RedisError(
+            f"{pod} does not take the password of the Secret",
+            expected="a Sentinel that watches over the master",
+            found=said or "no answer",
+            remedy=f"delete pod {pod}: it starts with the password of the Secret",
+        )

@@ -42,7 +42,7 @@ ask() {
     set -- "$@" "$address"
     printf '\n%s attempt %s %s\n' "$mark" "$index" "$address"
     commands "$key:$index:$n" |
-      timeout "$seconds" redis-cli --no-auth-warning -h "$address" -p "$port" -n "$database" 2>&1
+      timeout "$seconds" redis-cli --no-auth-warning CLIENT -h "$address" -p "$port" -n "$database" 2>&1
     status=$?
     printf '\n%s status %s\n' "$mark" "$status"
     if [ "$status" -eq 124 ]; then silent=$((silent + 1)); else silent=0; fi
@@ -90,11 +90,20 @@ def total_timeout(targets: Sequence[Target], seconds: int) -> float:
     return sum(seconds * (_TIMEOUTS_ENOUGH + 1) + target.connections for target in targets) + 10.0
 
 
-def script(targets: Sequence[Target], password: str, *, mark: str, seconds: int, write: bool = False) -> str:
+def script(
+    targets: Sequence[Target],
+    password: str,
+    *,
+    mark: str,
+    seconds: int,
+    write: bool = False,
+    options: Sequence[str] = (),
+) -> str:
     """A POSIX shell script that asks every target over new connections, one after the other.
 
-    ``mark`` is a random word that frames the output and names the keys. The password stands in the script, so the
-    script goes through standard input, never through arguments. It ends by itself, without waiting for an end of file.
+    ``mark`` is a random word that frames the output and names the keys. Where the password stands in the script, the
+    script goes through standard input, never through arguments; without one, REDISCLI_AUTH of its environment holds.
+    ``options`` are more of redis-cli's own. It ends by itself, without waiting for an end of file.
     """
     assignments = {
         "mark": mark,
@@ -106,7 +115,8 @@ def script(targets: Sequence[Target], password: str, *, mark: str, seconds: int,
     lines = [f"{name}={shlex.quote(value)}" for name, value in assignments.items()]
     if password:
         lines.append(f"export REDISCLI_AUTH={shlex.quote(password)}")
-    lines += [_COMMANDS.replace("PROOF", _WRITE if write else _LOOK), _FUNCTIONS]
+    functions = _FUNCTIONS.replace("CLIENT ", "".join(f"{shlex.quote(option)} " for option in options))
+    lines += [_COMMANDS.replace("PROOF", _WRITE if write else _LOOK), functions]
     lines += [
         f"ask {index} {shlex.quote(target.host)} {target.port} {target.database} {target.connections}"
         for index, target in enumerate(targets)

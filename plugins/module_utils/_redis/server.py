@@ -23,7 +23,7 @@ try:
 except ImportError:
     REDIS_IMPORT_ERROR = traceback.format_exc()
 
-__all__ = ["REDIS_IMPORT_ERROR", "RedisError", "read_replication"]
+__all__ = ["REDIS_IMPORT_ERROR", "RedisError", "read_replication", "read_sentinel"]
 
 
 class RedisError(CeleryOpsError):
@@ -35,6 +35,23 @@ def read_replication(host: str, port: int, password: str, *, timeout: float) -> 
 
     ``timeout`` is in seconds and holds for connecting and for each answer. Raises RedisError.
     """
+    role, info = _ask(host, port, password, timeout, ("ROLE",), ("INFO", "everything"))
+    return replication(str(role[0]), parse_info(str(info)))
+
+
+def read_sentinel(host: str, port: int, password: str, master: str, *, timeout: float) -> dict[str, str]:
+    """What a Sentinel knows of the master of that name; nothing when it watches over none. Raises RedisError."""
+    try:
+        (said,) = _ask(host, port, password, timeout, ("SENTINEL", "MASTER", master))
+    except RedisError as error:
+        if "No such master" in str(error):
+            return {}
+        raise
+    words = [str(word) for word in said]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _ask(host: str, port: int, password: str, timeout: float, *commands: tuple[str, ...]) -> list[Any]:
     # Part of it has no annotations in the library.
     make: Any = redis.Connection
     connection = make(
@@ -47,12 +64,12 @@ def read_replication(host: str, port: int, password: str, *, timeout: float) -> 
         decode_responses=True,
         protocol=2,
     )
+    answers = []
     try:
         connection.connect()
-        connection.send_command("ROLE")
-        role = connection.read_response()
-        connection.send_command("INFO", "everything")
-        info = connection.read_response()
+        for command in commands:
+            connection.send_command(*command)
+            answers.append(connection.read_response())
     except redis.AuthenticationError as error:
         raise RedisError(
             "Redis does not accept the password",
@@ -60,7 +77,8 @@ def read_replication(host: str, port: int, password: str, *, timeout: float) -> 
             remedy="check the Secret that password_secret names; a pod started before it changed still has the old one",
         ) from error
     except redis.RedisError as error:
-        raise RedisError(f"Redis did not answer ROLE and INFO: {error}") from error
+        asked = " and ".join(" ".join(command[:2]) for command in commands)
+        raise RedisError(f"Redis did not answer {asked.replace(' everything', '')}: {error}") from error
     finally:
         connection.disconnect()
-    return replication(str(role[0]), parse_info(str(info)))
+    return answers

@@ -6,12 +6,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Answer
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.replication import MASTER, REPLICA, Replication
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.views import (
+    Endpoints,
+    Proxy,
+    Sentinel,
+    endpoint_faults,
+    proxy_faults,
+    sentinel_faults,
+)
 
 __all__ = ["ABSENT", "DEGRADED", "HEALTHY", "NO_MASTER", "TWO_MASTERS", "Pod", "Service", "Survey", "tally"]
 
@@ -67,7 +75,8 @@ class Pod:
 
 @dataclass(frozen=True)
 class Service:
-    """A Service and what new connections to it got. ``pods`` are those that its selector matches."""
+    """A Service and what new connections to it got. ``pods`` are those that its selector matches; where it is
+    ``proxied`` they are no Redis pods, but lead to one."""
 
     name: str
     host: str
@@ -75,6 +84,7 @@ class Service:
     pods: tuple[str, ...] = ()
     answers: tuple[Answer, ...] = ()
     error: str = ""
+    proxied: bool = False
 
 
 def tally(answers: Sequence[Answer], pods: Sequence[Pod]) -> dict[str, Any]:
@@ -98,6 +108,12 @@ class Survey:
     pods: tuple[Pod, ...]
     services: tuple[Service, ...] = ()
     wanted_pods: int = 0
+    sentinels: tuple[Sentinel, ...] = ()
+    wanted_sentinels: int = 0
+    proxies: tuple[Proxy, ...] = ()
+    wanted_proxies: int = 0
+    endpoints: tuple[Endpoints, ...] = ()
+    external: bool = False
 
     @property
     def masters(self) -> tuple[Pod, ...]:
@@ -110,6 +126,8 @@ class Survey:
 
     @property
     def verdict(self) -> str:
+        if self.external:
+            return HEALTHY if all(self.writable(service) for service in self.services) else NO_MASTER
         if not self.pods and not self.wanted_pods:
             return ABSENT
         if not self.masters:
@@ -137,14 +155,28 @@ class Survey:
             for pod in self.pods:
                 found += _replica_faults(pod, self.master)
             found += _count_faults(self.master, self.pods)
-        return tuple(found) + tuple(
+        found += [
             f"Service {service.name} cannot be asked: {service.error}" for service in self.services if service.error
-        )
+        ]
+        return (*found, *self._beside())
+
+    def _beside(self) -> Iterator[str]:
+        """What does not fit with what the pods say, in whoever leads clients to them."""
+        name, host = (self.master.name, self.master.host) if self.master else ("", "")
+        yield from sentinel_faults(self.sentinels, self.wanted_sentinels, name, host, self.wanted_pods - 1)
+        yield from proxy_faults(self.proxies, self.wanted_proxies, name)
+        yield from endpoint_faults(self.endpoints)
+        for service in self.services:
+            if service.proxied and not self.writable(service):
+                seen = tally(service.answers, self.pods)
+                words = "; ".join([str(seen["answers"]), *seen["errors"]])
+                name = service.host if self.external else f"Service {service.name}"
+                yield f"{name} does not lead every client to a writable master: {words}"
 
     def writable(self, service: Service) -> bool:
         """Whether every connection may write: all that were made could, and no replica stands behind the name."""
         behind = {pod.role for pod in self.pods if pod.name in service.pods}
-        return behind == {MASTER} and bool(tally(service.answers, self.pods)["writable"])
+        return (service.proxied or behind == {MASTER}) and bool(tally(service.answers, self.pods)["writable"])
 
     def report(self) -> dict[str, Any]:
         """The survey as a module returns it."""
@@ -166,6 +198,9 @@ class Survey:
                 }
                 for service in self.services
             ],
+            "sentinels": [sentinel.report() for sentinel in self.sentinels],
+            "proxies": [proxy.report() for proxy in self.proxies],
+            "endpoints": [endpoint.report() for endpoint in self.endpoints],
         }
 
 

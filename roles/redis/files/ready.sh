@@ -1,11 +1,31 @@
 #!/bin/sh
 # Ready is who has all the data: a master that has loaded it, a replica that is in step with its master.
-info=$(timeout 3 redis-cli --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" INFO 2>&1 </dev/null)
+#
+# What Sentinel may promote follows from it: who is in step, and who has been without a master for so long that none will
+# come back. Of those the lowest number goes first.
+if [ -e "$REDIS_RUN/waiting" ]; then
+  cat "$REDIS_RUN/waiting"
+  exit 1
+fi
+cli() { timeout 3 redis-cli --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" "$@" 2>&1 </dev/null; }
+info=$(cli INFO)
 has() { printf '%s\n' "$info" | grep -q "^$1"; }
+number() { printf '%s\n' "$info" | tr -d '\r' | sed -n "s/^$1://p"; }
+in_step=$REDIS_DATA/in-step
+
 if ! has loading:0; then
   echo "Redis is loading its data, or does not answer"
   exit 1
 fi
-if has role:master || has master_link_status:up; then exit 0; fi
+if has role:master || has master_link_status:up; then
+  date +%s >"$in_step"
+  # Among these Sentinel compares offsets.
+  if has slave_priority: && ! has slave_priority:100; then cli CONFIG SET replica-priority 100; fi
+  exit 0
+fi
 echo "this replica has no link to its master"
+# Who was in step last. Offsets would not tell: each start of a master with an AOF begins to count from 0 anew.
+if has slave_priority:0 && [ "$(cat "$REDIS_RUN/own")" != none ] && [ "$(number uptime_in_seconds)" -ge "$REDIS_PATIENCE" ]; then
+  cli CONFIG SET replica-priority $((2000000000 - $(cat "$in_step" 2>/dev/null || echo 0) / 10))
+fi
 exit 1

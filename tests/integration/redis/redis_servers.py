@@ -55,6 +55,7 @@ class Group:
             "REDIS_SETTINGS": str(settings),
             "REDIS_MEMORY_LIMIT": str(256 * 1024 * 1024),
             "REDIS_MAXMEMORY_PERCENT": "50",
+            "REDIS_PATIENCE": "60",
         }
 
     def launch(self, number: int) -> subprocess.Popen[str]:
