@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.election import (
+    acting,
+    lease_of,
+    standing,
+)
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.inside import newest_run
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.quantity import parse_quantity
 
@@ -46,6 +51,8 @@ class Observation:
     # Deployment: its pods
     worker_pods: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     beat_pods: tuple[Json, ...] = ()
+    # By which they elect the one that acts, where they do
+    beat_lease: Json | None = None
     pods: tuple[Json, ...] = ()
     answers: Json | None = None
     problem: str = ""
@@ -108,8 +115,14 @@ def beat_running(expected: Expectation, seen: Observation) -> Check:
     if seen.beat is None:
         return _absent("beat running", [expected.beat])
     check = _running([seen.beat], seen.beat_pods, "beat running")
+    if lease_of(seen.beat) is not None:
+        one = acting(seen.beat_lease, seen.beat_pods)
+        evidence = f"{check.evidence}; {standing(seen.beat_lease, seen.beat_pods)}"
+        why = f"kubectl -n {expected.namespace} logs deployment/{expected.beat}: it says why the Lease is not to be had"
+        return Check(check.name, bool(check.passed) and one is not None, evidence, check.remedy if one else why)
     if check.passed and int(seen.beat["spec"].get("replicas", 1)) != 1:
-        return Check(check.name, False, check.evidence, "two schedulers send all twice: set replicas to 1")
+        why = "schedulers that elect nobody act all at once: set celery_beat_replicas, or replicas to 1"
+        return Check(check.name, False, check.evidence, why)
     return check
 
 
@@ -339,11 +352,12 @@ def strategies(expected: Expectation, seen: Observation) -> Check:
             f"unavailable {rolling.get('maxUnavailable')})"
         )
     beat = seen.beat["spec"].get("strategy", {})
+    wanted = "RollingUpdate" if lease_of(seen.beat) else "Recreate"
     return Check(
         name,
-        all(each.startswith("workers RollingUpdate") for each in told) and beat.get("type") == "Recreate",
-        f"{', '.join(sorted(told))}, beat {beat.get('type')}",
-        "workers roll one by one, beat is recreated: an update must never leave two schedulers",
+        all(each.startswith("workers RollingUpdate") for each in told) and beat.get("type") == wanted,
+        f"{', '.join(sorted(told))}, beat {beat.get('type')}" + (", elected" if lease_of(seen.beat) else ""),
+        "workers roll one by one, beat is recreated where nobody is elected: an update must never leave two schedulers",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks 
     Expectation,
     Observation,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.election import acting, lease_of
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 __all__ = ["BOOTSTRAP", "Call", "Execute", "Lists", "Visit", "is_ready", "observe", "pod_rows", "pods_of"]
@@ -68,6 +70,8 @@ class Visit:
     within: float = 3.0
     task_timeout: float = 20.0
     beat_timeout: float = 150.0
+    # For a beat to be elected; what it takes after one was killed, and more
+    election_timeout: float = 30.0
 
 
 def is_ready(pod: Json) -> bool:
@@ -106,6 +110,20 @@ def pods_of(deployment: Json | None, pods: tuple[Json, ...]) -> tuple[Json, ...]
     return tuple(pod for pod in pods if wanted <= pod["metadata"].get("labels", {}).items())
 
 
+def _lease(api: Lists, expected: Expectation, beat: Json | None, pods: tuple[Json, ...], within: float) -> Json | None:
+    """The Lease by which beat's pods elect the one that acts, as soon as it names one of them."""
+    name = lease_of(beat)
+    if name is None:
+        return None
+    end = time.monotonic() + within
+    while True:
+        found = api.list("coordination.k8s.io/v1", "Lease", expected.namespace, field_selector=f"metadata.name={name}")
+        lease = found[0] if found else None
+        if acting(lease, pods) is not None or time.monotonic() >= end:
+            return lease
+        time.sleep(1)
+
+
 def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -> Observation:
     """Everything the checks need, with a single import of the application in a single container."""
     deployments = {obj["metadata"]["name"]: obj for obj in api.list("apps/v1", "Deployment", expected.namespace)}
@@ -130,6 +148,7 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
         beat=beat,
         worker_pods=worker_pods,
         beat_pods=pods_of(beat, pods),
+        beat_lease=_lease(api, expected, beat, pods_of(beat, pods), visit.election_timeout if visit.send else 0.0),
         pods=pods,
         answers=answers,
         problem=problem or "there are no workers",

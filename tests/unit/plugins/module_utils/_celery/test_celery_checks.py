@@ -167,7 +167,46 @@ def test_workers_scaled_to_zero_fail(healthy: Observation) -> None:
 def test_two_beats_fail(healthy: Observation) -> None:
     check = judge(replace(healthy, beat=deployment("celery-beat", 2, "Recreate")), "beat running")
     assert check.passed is False
-    assert "twice" in str(check.remedy)
+    assert "act all at once" in str(check.remedy)
+
+
+def elected(replicas: int, holder: str | None, pods: int) -> dict[str, Any]:
+    """Changes to an observation: beats that elect the one that acts."""
+    beat = deployment("celery-beat", replicas, "RollingUpdate")
+    env = [{"name": "CELERYOPS_LEASE", "value": "shop/celery-beat"}]
+    beat["spec"]["template"]["spec"]["containers"] = [container("beat", env=env)]
+    return {
+        "beat": beat,
+        "beat_pods": tuple(pod(f"celery-beat-{letter}", "node-1") for letter in "abc"[:pods]),
+        "beat_lease": {"spec": {"holderIdentity": holder}},
+    }
+
+
+def test_one_beat_acts_and_the_others_stand_by(healthy: Observation) -> None:
+    seen = replace(healthy, **elected(2, "celery-beat-b_0-1", 2))
+    check = judge(seen, "beat running")
+    assert check.passed is True
+    assert check.evidence.endswith("; celery-beat-b acts, 1 stand by")
+    assert judge(seen, "strategies").passed is True
+    assert judge(seen, "strategies").evidence.endswith("beat RollingUpdate, elected")
+
+
+@pytest.mark.parametrize(
+    ("holder", "why"),
+    [(None, "held by nobody"), ("", "held by nobody"), ("celery-beat-z_0-1", "held by celery-beat-z")],
+)
+def test_beats_of_which_none_acts_fail(healthy: Observation, holder: str | None, why: str) -> None:
+    check = judge(replace(healthy, **elected(2, holder, 2)), "beat running")
+    assert check.passed is False
+    assert "none of 2 acts" in check.evidence
+    assert why in check.evidence
+    assert "why the Lease is not to be had" in str(check.remedy)
+
+
+def test_elected_beats_that_are_recreated_fail(healthy: Observation) -> None:
+    changes = elected(2, "celery-beat-a_0-1", 2)
+    changes["beat"]["spec"]["strategy"] = {"type": "Recreate"}
+    assert judge(replace(healthy, **changes), "strategies").passed is False
 
 
 def changed(seen: Observation, **changes: Any) -> Observation:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,6 +92,42 @@ def test_newest_ready_worker_is_asked() -> None:
     options = json.loads(calls[0].command[-1])
     assert (options["workers"], options["queues"], options["send"]) == (2, ["celery"], True)
     assert options["settings"] == ["a"]
+
+
+def test_a_lease_is_looked_at_until_it_names_a_pod() -> None:
+    """A beat that has just left its Lease to the others: the next look finds who took it."""
+    beat = deployment("celery-beat")
+    env = [{"name": "CELERYOPS_LEASE", "value": "shop/celery-beat"}]
+    beat["spec"]["template"] = {"spec": {"containers": [{"name": "beat", "env": env}]}}
+    looks = []
+
+    class Electing(Namespace):
+        def list(
+            self,
+            api_version: str,
+            kind: str,
+            namespace: str | None = None,
+            label_selector: str | None = None,
+            field_selector: str | None = None,
+        ) -> list[dict[str, Any]]:
+            if kind != "Lease":
+                return super().list(api_version, kind, namespace)
+            looks.append(field_selector)
+            return [{"spec": {"holderIdentity": "celery-beat-a_0-1" if len(looks) > 1 else ""}}]
+
+    pods = [pod("celery-beat-a", "celery-beat", "2026-01-01T00:00:00Z")]
+
+    def execute(call: Call) -> tuple[int, str, str]:
+        pytest.fail(f"asked {call.pod}")
+
+    seen = observe(Electing([beat], pods), execute, EXPECTED, VISIT)
+    assert seen.beat_lease == {"spec": {"holderIdentity": "celery-beat-a_0-1"}}
+    assert looks == ["metadata.name=celery-beat"] * 2
+    # Check mode looks once.
+    looks.clear()
+    seen = observe(Electing([beat], pods), execute, EXPECTED, replace(VISIT, send=False))
+    assert seen.beat_lease == {"spec": {"holderIdentity": ""}}
+    assert len(looks) == 1
 
 
 def test_no_worker_is_ready() -> None:
