@@ -139,6 +139,61 @@ counts:
   type: dict
   returned: always
   sample: {create: 0, update: 1, delete: 0, unchanged: 21}
+schedule:
+  description:
+    - Every periodic task in the table as it is afterwards, in check mode as it would be, by name. Those that were not
+      declared too.
+    - Empty where the application could not be asked.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    name:
+      description: Name of the entry.
+      type: str
+    declared:
+      description: Whether it is among O(entries).
+      type: bool
+    task:
+      description: The task that is sent.
+      type: str
+    last_run:
+      description: When beat sent it last; null where it never did. The later one of what the row says and of what beat
+        has noted in the broker, for the row is written late.
+      type: str
+    next_run:
+      description: Its first due time after that. One that is past is sent as soon as a beat acts. Null where there is
+        none, for the reason in C(ignored).
+      type: str
+    runs:
+      description: How often beat has counted a run.
+      type: int
+    ignored:
+      description: Why its task never runs as things are - disabled, expired, done once, without a schedule, never due,
+        or a task that the application does not have. Null where it does.
+      type: str
+    missed:
+      description: How many due times have passed without a message, as far as beat has noted it in a broker that is
+        Redis; null without such a note.
+      type: int
+    missed_at:
+      description: When beat last noted that.
+      type: str
+    unsent:
+      description: A due time that a beat has claimed and not sent, with C(due), C(claimed) and C(holder). Whoever acts
+        next sends it, unless a newer one is due by then.
+      type: dict
+  sample:
+    - name: full database backup
+      declared: true
+      task: apps.backups.tasks.backup_database
+      last_run: "2030-01-31T02:00:00+00:00"
+      next_run: "2030-02-01T02:00:00+00:00"
+      runs: 31
+      ignored: null
+      missed: 0
+      missed_at: null
+      unsent: null
 survey:
   description: What the application says about itself, for O(celeryops.platform.celery_settings_check#module:survey).
     Empty where it could not be asked.
@@ -200,6 +255,7 @@ def reconcile(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list
         "entries": answer["changes"],
         "counts": {action: counts[action] for action in ("create", "update", "delete", "unchanged")},
         "diff": [one for one in diff if one["before"] or one["after"]],
+        "schedule": answer.get("schedule", []),
         "survey": answer.get("survey", {}),
     }
     return result, answer["warnings"]
@@ -212,7 +268,7 @@ def main() -> None:
     try:
         result, warnings = reconcile(module.params, module.check_mode)
     except CeleryOpsError as error:
-        module.fail_json(msg=str(error), entries=[], counts={}, survey={}, **error.details)
+        module.fail_json(msg=str(error), entries=[], counts={}, schedule=[], survey={}, **error.details)
     for warning in warnings:
         module.warn(warning)
     module.exit_json(**result)

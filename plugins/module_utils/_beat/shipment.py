@@ -19,6 +19,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
     common,
     database,
     migrations,
+    report,
     schedule,
     tables,
 )
@@ -37,7 +38,7 @@ LARGEST = 128 * 1024 - 1
 # Each module after those it imports.
 PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "migrations": (common, database, tables, migrations),
-    "schedule": (common, survey, priority, plan, database, schedule),
+    "schedule": (common, survey, priority, plan, database, report, schedule),
     "settings": (common, survey),
     "census": (common, backlog, census),
     "doctor": (common, tables, backlog, celery_inside, doctor_inside),

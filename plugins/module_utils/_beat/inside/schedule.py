@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat import plan, priority
-from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside import database
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside import database, report
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside.common import (
     Refused,
     load_celery,
@@ -35,7 +35,7 @@ CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 def main(request: Json) -> Json:
     """Request: app, entries (canonical), queues or None, database or None, priority_function or None, prune, check,
-    lock_timeout. Answer: changed, changes, warnings, survey."""
+    lock_timeout. Answer: changed, changes, schedule, warnings, survey."""
     load_django(request["app"])
     app = load_celery(request["app"])
     app.loader.import_default_modules()
@@ -43,21 +43,24 @@ def main(request: Json) -> Json:
     _refuse_unknown(app, request["entries"], request["queues"])
     rule = _priority_rule(app, request["priority_function"])
     declared = {entry["name"]: _row(entry, rule) for entry in request["entries"]}
-    changes = _reconcile(declared, request)
+    changes, present = _reconcile(declared, request)
     # The application is loaded: what the check of the settings needs to know costs no pod of its own.
     found = survey(app)
     gone = {change.name for change in changes if change.action == "delete"}
     by_name = {entry["name"]: entry for entry in found["schedule"] if entry["name"] not in gone}
     for name, row in declared.items():
         by_name[name] = {"name": name, **{key: row[key] for key in ("task", "queue", "priority")}}
+    rows, known = _outcome(changes, present)
+    told, warnings = report.report(rows, known, declared, app, datetime.datetime.now(datetime.timezone.utc))  # noqa: UP017
     return {
+        "schedule": told,
         "survey": {**found, "schedule": list(by_name.values())},
         "changed": any(change.action != "unchanged" for change in changes),
         "changes": [
             {"name": one.name, "action": one.action, "fields": list(one.fields), "diff": plan.shown(one)}
             for one in changes
         ],
-        "warnings": _warnings(app, request["entries"], declared),
+        "warnings": _warnings(app, request["entries"], declared) + warnings,
     }
 
 
@@ -149,7 +152,28 @@ def _row(entry: Json, rule: Callable[[int], int]) -> Json:
     }
 
 
-def _reconcile(declared: dict[str, Json], request: Json) -> list[plan.Change]:
+# Rows by name: as they are compared, and as the models have them
+Present = tuple[dict[str, Json], dict[str, Any]]
+
+
+def _outcome(changes: list[plan.Change], present: Present) -> tuple[dict[str, Json], dict[str, report.Known]]:
+    """The rows as they are when the changes are made, and what they say beside what is compared."""
+    rows, tasks = dict(present[0]), present[1]
+    known = {name: report.Known(one.last_run_at, one.date_changed, one.total_run_count) for name, one in tasks.items()}
+    for change in changes:
+        if change.after is None:
+            del rows[change.name]
+        elif change.action != "unchanged":
+            rows[change.name] = change.after
+            before = known.get(change.name, report.Known())
+            # As the model does: what is switched off forgets its last run.
+            last = before.last_run if change.after["enabled"] else None
+            known[change.name] = report.Known(last, None, before.runs)
+    return rows, known
+
+
+def _reconcile(declared: dict[str, Json], request: Json) -> tuple[list[plan.Change], Present]:
+    """The changes, and the rows before them."""
     from django.db import ProgrammingError, connections, router, transaction
     from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
@@ -158,16 +182,16 @@ def _reconcile(declared: dict[str, Json], request: Json) -> list[plan.Change]:
     database.connect(connection)
     if request["check"]:
         try:
-            present, _tasks = _present(PeriodicTask, alias, None if request["prune"] else declared)
-            return plan.plan(declared, present, request["prune"])
+            present = _present(PeriodicTask, alias)
+            return plan.plan(declared, present[0], request["prune"]), present
         except ProgrammingError:
             # The migrations come before the schedule; in check mode they have not.
-            return plan.plan(declared, {})
+            return plan.plan(declared, {}), ({}, {})
     try:
         with transaction.atomic(using=alias):
             database.take_transaction_lock(connection, request["lock_timeout"])
-            present, tasks = _present(PeriodicTask, alias, None if request["prune"] else declared)
-            changes = plan.plan(declared, present, request["prune"])
+            present = _present(PeriodicTask, alias)
+            changes, tasks = plan.plan(declared, present[0], request["prune"]), present[1]
             for change in changes:
                 if change.action == "delete":
                     tasks[change.name].delete(using=alias)
@@ -176,7 +200,7 @@ def _reconcile(declared: dict[str, Json], request: Json) -> list[plan.Change]:
             if any(change.action != "unchanged" for change in changes):
                 # The running beat reads this row every few seconds.
                 PeriodicTasks.update_changed()
-            return changes
+            return changes, present
     except ProgrammingError as problem:
         raise Refused(
             "The tables of django-celery-beat are missing or not those of the installed version",
@@ -187,11 +211,9 @@ def _reconcile(declared: dict[str, Json], request: Json) -> list[plan.Change]:
         ) from problem
 
 
-def _present(model: Any, alias: str, names: Iterable[str] | None) -> tuple[dict[str, Json], dict[str, Any]]:
-    """The rows of these names, or all of them."""
+def _present(model: Any, alias: str) -> Present:
     # A left join: a row whose schedule was lost is read as one without a schedule.
-    rows = model.objects.using(alias).select_related(*KINDS)
-    tasks = {one.name: one for one in (rows if names is None else rows.filter(name__in=list(names)))}
+    tasks = {one.name: one for one in model.objects.using(alias).select_related(*KINDS).order_by("name")}
     return {name: _as_row(task) for name, task in tasks.items()}, tasks
 
 

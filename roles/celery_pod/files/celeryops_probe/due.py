@@ -40,7 +40,7 @@ def due_time(schedule, since, now):
         missed, moment = 0, next_due(schedule, since)
         while moment < newest and missed < MOST:
             missed, moment = missed + 1, next_due(schedule, moment)
-    except (NotImplementedError, TypeError, ValueError):
+    except (RuntimeError, TypeError, ValueError):
         return now, 0
     return newest, missed
 
