@@ -29,6 +29,7 @@ INSIDE = {
     "_beat/inside/": {"celery", "django", "django_celery_beat"},
     "_celery/backlog.py": {"redis"},
     "_celery/inside.py": {"celery", "django", "django_celery_beat"},
+    "_celery/look.py": {"celery", "django"},
     "_celery/survey.py": {"celery", "django", "django_celery_beat"},
     "_doctor/inside.py": {"celery", "django", "django_celery_beat"},
 }

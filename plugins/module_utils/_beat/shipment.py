@@ -22,7 +22,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
     schedule,
     tables,
 )
-from ansible_collections.celeryops.platform.plugins.module_utils._celery import backlog, census, survey
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import backlog, census, look, survey
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside as celery_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._doctor import inside as doctor_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
@@ -40,6 +40,7 @@ PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "schedule": (common, survey, priority, plan, database, schedule),
     "settings": (common, survey),
     "census": (common, backlog, census),
+    "validate": (common, backlog, celery_inside, look),
     "doctor": (common, tables, backlog, celery_inside, doctor_inside),
 }
 
