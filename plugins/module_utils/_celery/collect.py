@@ -56,6 +56,7 @@ class Visit:
     task: str
     python: str = "python"
     send: bool = True
+    check_mode: bool = False
     beat: bool = True
     connections: int = 10
     within: float = 3.0
@@ -128,7 +129,8 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
         secrets=_secrets(api, expected.namespace),
         answers=answers,
         problem=problem or "there are no workers",
-        read_only=not visit.send,
+        sent=visit.send,
+        check_mode=visit.check_mode,
     )
 
 

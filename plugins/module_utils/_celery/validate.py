@@ -42,6 +42,7 @@ def validate(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: b
         task=params["task"],
         python=params["python"],
         send=params["send_tasks"] and not check_mode,
+        check_mode=check_mode,
         beat=bool(params["beat"]),
         task_timeout=params["task_timeout"],
         beat_timeout=0.0 if check_mode else params["beat_timeout"],
@@ -80,7 +81,7 @@ def _look(params: Mapping[str, Any], expected: Expectation, visit: Visit, check_
         # On a fresh machine check mode has only said that there would be a cluster.
         if not check_mode:
             raise
-        return Observation(workers=(), beat=None, read_only=True)
+        return Observation(workers=(), beat=None, check_mode=True)
 
     def execute(call: Call) -> tuple[int, str, str]:
         done = exec_in_pod(

@@ -50,7 +50,10 @@ class Observation:
     secrets: Mapping[str, Mapping[str, int]] | None = field(default_factory=dict)
     answers: Json | None = None
     problem: str = ""
-    read_only: bool = False
+    # Whether a task was sent through each queue
+    sent: bool = True
+    # In check mode what is not there yet has not failed.
+    check_mode: bool = False
 
 
 @dataclass(frozen=True)

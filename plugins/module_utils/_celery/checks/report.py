@@ -46,6 +46,6 @@ OF_BEAT = (beat.beat_running, beat.beat_ticks, beat.beat_sends, beat.schedule_as
 def evaluate(expected: Expectation, seen: Observation) -> list[Check]:
     """Every check, in the order of the report. Where check mode finds nothing yet, nothing has failed."""
     checks = [check(expected, seen) for check in CHECKS if expected.beat or check not in OF_BEAT]
-    if seen.read_only and not seen.workers and seen.beat is None:
+    if seen.check_mode and not seen.workers and seen.beat is None:
         return [Check(check.name, None, "check mode: nothing is deployed yet") for check in checks]
     return checks
