@@ -18,8 +18,11 @@ description:
   - Each check tells its evidence, and what to do when it failed.
   - Evidence of beat may be recent, that is younger than two intervals of the entry. Only without any is it
     waited for.
-  - The tasks sent are the application's own test task; nothing else is changed. In check mode no task is sent
-    and nothing is waited for, and what is not there yet fails no play.
+  - Also that the images of all pods are the same; that the Secrets they need are there; that C(manage.py check) has no
+    errors; that the broker's URL and the queues are what the application was given; that results can be kept; that
+    what waits is worked on; that the schedule is the declared one; and that a node could be drained.
+  - The tasks sent are the application's own test task; nothing else is changed. In check mode, or without
+    O(send_tasks), no task is sent. In check mode nothing is waited for, and what is not there yet fails no play.
 options:
   namespace:
     description: Namespace of the workers and of beat.
@@ -36,7 +39,7 @@ options:
     type: dict
     default: {}
   beat:
-    description: Name of beat's Deployment.
+    description: Name of beat's Deployment; empty for an application without a scheduler.
     type: str
     default: celery-beat
   app:
@@ -52,6 +55,18 @@ options:
     description: Name of a task of the application that does no harm and returns a result.
     type: str
     default: config.celery.debug_task
+  send_tasks:
+    description: Whether to send O(task) through each queue.
+    type: bool
+    default: true
+  schedule:
+    description: Entries of the schedule as role C(celery_app) declares them, to compare with the live ones.
+    type: list
+    elements: dict
+    default: []
+  junit_path:
+    description: Where to write the checks as JUnit XML, for a CI to show. Writing it is no change.
+    type: path
   python:
     description: The Python in the worker's image that has Celery.
     type: str
@@ -146,6 +161,9 @@ ARGS = {
     "app": {"type": "str", "required": True},
     "queues": {"type": "list", "elements": "str", "required": True},
     "task": {"type": "str", "default": "config.celery.debug_task"},
+    "send_tasks": {"type": "bool", "default": True},
+    "schedule": {"type": "list", "elements": "dict", "default": []},
+    "junit_path": {"type": "path"},
     "python": {"type": "str", "default": "python"},
     "task_timeout": {"type": "float", "default": 20},
     "beat_timeout": {"type": "float", "default": 150},

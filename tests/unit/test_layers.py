@@ -30,6 +30,7 @@ INSIDE = {
     "_celery/backlog.py": {"redis"},
     "_celery/inside.py": {"celery", "django", "django_celery_beat"},
     "_celery/inside_letters.py": {"celery", "celeryops_probe"},
+    "_celery/look.py": {"celery", "django"},
     "_celery/survey.py": {"celery", "django", "django_celery_beat"},
     "_doctor/inside.py": {"celery", "django", "django_celery_beat"},
 }

@@ -23,7 +23,13 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
     schedule,
     tables,
 )
-from ansible_collections.celeryops.platform.plugins.module_utils._celery import backlog, census, survey
+from ansible_collections.celeryops.platform.plugins.module_utils._celery import (
+    backlog,
+    census,
+    inside_letters,
+    look,
+    survey,
+)
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside as celery_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._doctor import inside as doctor_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
@@ -41,6 +47,8 @@ PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "schedule": (common, survey, priority, plan, database, report, schedule),
     "settings": (common, survey),
     "census": (common, backlog, census),
+    "letters": (common, inside_letters),
+    "validate": (common, backlog, celery_inside, look),
     "doctor": (common, tables, backlog, celery_inside, doctor_inside),
 }
 

@@ -5,27 +5,20 @@
 
 from __future__ import annotations
 
-import inspect
-import json
+import base64
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import (
-    Expectation,
-    Observation,
-)
+from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.base import Expectation, Observation
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.election import acting, lease_of
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["BOOTSTRAP", "Call", "Execute", "Lists", "Visit", "is_ready", "observe", "pod_rows", "pods_of"]
+__all__ = ["Call", "Execute", "Lists", "Visit", "is_ready", "observe", "pod_rows", "pods_of"]
 
 Json = dict[str, Any]
-
-# The exact number of characters is read: a container's standard input cannot always be closed.
-BOOTSTRAP = "import sys; exec(compile(sys.stdin.read({size}), 'celeryops', 'exec')); main(sys.argv[1])"
 
 
 class Lists(Protocol):
@@ -65,6 +58,7 @@ class Visit:
     task: str
     python: str = "python"
     send: bool = True
+    check_mode: bool = False
     beat: bool = True
     connections: int = 10
     within: float = 3.0
@@ -140,7 +134,7 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
         try:
             answers = _ask(execute, ready[-1], expected, visit, count)
         except CeleryOpsError as exc:
-            problem = str(exc)
+            problem = f"pod {ready[-1]['metadata']['name']}: {exc}"
     elif workers:
         problem = f"none of {len(every)} worker pods is ready"
     return Observation(
@@ -150,14 +144,28 @@ def observe(api: Lists, execute: Execute, expected: Expectation, visit: Visit) -
         beat_pods=pods_of(beat, pods),
         beat_lease=_lease(api, expected, beat, pods_of(beat, pods), visit.election_timeout if visit.send else 0.0),
         pods=pods,
+        budgets=tuple(api.list("policy/v1", "PodDisruptionBudget", expected.namespace)),
+        secrets=_secrets(api, expected.namespace),
         answers=answers,
         problem=problem or "there are no workers",
-        read_only=not visit.send,
+        sent=visit.send,
+        check_mode=visit.check_mode,
     )
 
 
+def _secrets(api: Lists, namespace: str) -> dict[str, dict[str, int]] | None:
+    """Of every key its length; None where this account may not look."""
+    try:
+        found = api.list("v1", "Secret", namespace)
+    except CeleryOpsError:
+        return None
+    return {
+        one["metadata"]["name"]: {key: len(base64.b64decode(value)) for key, value in (one.get("data") or {}).items()}
+        for one in found
+    }
+
+
 def _ask(execute: Execute, pod: Json, expected: Expectation, visit: Visit, workers: int) -> Json:
-    source = inspect.getsource(inside)
     options = {
         **asdict(visit),
         "queues": list(expected.queues),
@@ -167,17 +175,7 @@ def _ask(execute: Execute, pod: Json, expected: Expectation, visit: Visit, worke
     }
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     limit = visit.task_timeout + visit.beat_timeout + 60
-    command = [visit.python, "-c", BOOTSTRAP.format(size=len(source)), json.dumps(options)]
+    command, packed = shipment.visit(visit.python, "validate", options, ())
     container = pod["spec"]["containers"][0]["name"]
-    status, output, errors = execute(Call(namespace, name, container, command, source, limit))
-    for line in output.splitlines():
-        if line.startswith(inside.MARK):
-            found: Json = json.loads(line[len(inside.MARK) :])
-            return found
-    tail = " / ".join((errors.strip() or output.strip()).splitlines()[-3:])
-    raise CeleryOpsError(
-        f"the application {visit.app!r} could not be asked in pod {name}",
-        expected="an answer",
-        found=f"exit status {status}: {tail}",
-        remedy=f"kubectl -n {namespace} exec {name} -- {visit.python} -c 'import {visit.app}'",
-    )
+    status, output, errors = execute(Call(namespace, name, container, command, packed, limit))
+    return shipment.interpret(shipment.Outcome(status, f"{errors}\n{output}"))

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["acting", "lease_of", "standing"]
+__all__ = ["acting", "lease_of", "standing", "take_turns"]
 
 Json = dict[str, Any]
 # What the pods of role celery_beat are told it by, as namespace/name
@@ -22,6 +22,13 @@ def lease_of(beat: Json | None) -> str | None:
             if entry["name"] == VARIABLE and entry.get("value"):
                 return str(entry["value"]).rpartition("/")[2]
     return None
+
+
+def take_turns(container: Mapping[str, Any]) -> bool:
+    """Whether an election (role celery_beat) or a lock (redbeat) lets one of several act: the others stand by."""
+    elects = any(one["name"] == VARIABLE and one.get("value") for one in container.get("env") or ())
+    words = " ".join(map(str, (*(container.get("command") or ()), *(container.get("args") or ()))))
+    return elects or "redbeat" in words.lower()
 
 
 def acting(lease: Json | None, pods: Iterable[Json]) -> str | None:

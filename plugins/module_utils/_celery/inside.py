@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is asked from inside a worker's container, with the application's own settings.
 
-The text of this file is fed to the container's Python, so it stands alone: standard library on top,
-Celery and Django only where they are used. It is any Python from 3.8 on.
+Sent to a container as text, beside look.py or the doctor's inside.py, so it stands alone: standard library on top,
+Celery and Django only where they are used. Any Python from 3.9 on.
 """
 
 # The container has Celery and Django, the controller has not: they are imported where they are used.
@@ -16,15 +16,11 @@ import contextlib
 import copy
 import datetime
 import io
-import json
-import os
 import time
 from typing import Any
 
-__all__ = ["MARK", "answer", "interval", "main", "newest_run"]
+__all__ = ["answer", "interval", "newest_run"]
 
-# Applications print when they are imported. The answer is the line that starts with this.
-MARK = "CELERYOPS-ANSWER "
 NOBODY: dict[str, Any] = {"pongs": [], "queues": {}, "probes": {}, "conf": {}}
 
 
@@ -118,6 +114,11 @@ def interval(schedule: Any, now: datetime.datetime) -> float | None:
         return None
 
 
+def cron(row: Any) -> str:
+    """The five fields in their usual order."""
+    return f"{row.minute} {row.hour} {row.day_of_month} {row.month_of_year} {row.day_of_week}"
+
+
 def entries() -> list[dict[str, Any]]:
     """The enabled entries of django-celery-beat: interval in seconds, last run as a Unix time."""
     import django
@@ -134,6 +135,7 @@ def entries() -> list[dict[str, Any]]:
                 "name": row.name,
                 "task": row.task,
                 "queue": row.queue,
+                "cron": cron(row.crontab) if row.crontab_id else None,
                 "interval": interval(row.schedule, now),
                 "last_run": row.last_run_at.timestamp() if row.last_run_at else None,
                 "runs": row.total_run_count,
@@ -188,9 +190,3 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
             found["workers"] = workers(app, options["workers"], options["within"], options["settings"])
             found.update(entries=entries(), time=time.time())
     return found
-
-
-def main(text: str) -> None:
-    print(MARK + json.dumps(answer(json.loads(text))), flush=True)
-    # An application may have left threads behind that would hold the exit up.
-    os._exit(0)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dead letters, from inside a worker's container.
 
-The text of this file is fed to the container's Python, so it stands alone. The names and scripts in Redis are
+The names and scripts in Redis are
 those of the probe that the container has on its path, and so always those of its worker.
 """
 
@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import os
 from typing import Any
 
-__all__ = ["answer", "main"]
+__all__ = ["main"]
 
 
-def answer(options: dict[str, Any]) -> dict[str, Any]:
+def main(options: dict[str, Any]) -> dict[str, Any]:
     """Options: app; do: list, requeue or purge; tags; arguments. Answer: letters, or the tags that were moved."""
     from celery.app.utils import find_app
 
@@ -45,13 +43,3 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
             elif options["do"] == "purge":
                 moved = letters.purge(ledger, client, options["tags"])
             return {"letters": letters.listed(app, ledger, client, channel, options["arguments"]), "moved": moved}
-
-
-def main(text: str) -> None:
-    try:
-        found = answer(json.loads(text))
-    except Exception as exc:
-        found = {"problem": f"{type(exc).__name__}: {exc}"}
-    print("CELERYOPS-ANSWER " + json.dumps(found, default=str), flush=True)
-    # An application may have left threads behind that would hold the exit up.
-    os._exit(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside_letters
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import Call
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.worker_pod import ask, pods_of
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import NoClusterError, connect
@@ -100,6 +99,6 @@ def _worker(params: Mapping[str, Any], check_mode: bool) -> Ask | None:
 
     def asked(do: str, tags: Sequence[str], arguments: bool) -> Json:
         options = {"app": params["app"], "do": do, "tags": list(tags), "arguments": arguments}
-        return ask(execute, pods, params["python"], inside_letters, options)
+        return ask(execute, pods, params["python"], "letters", options)
 
     return asked

@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import (
-    Expectation,
-    Observation,
-    evaluate,
-)
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.base import Expectation, Observation
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.report import evaluate
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import (
     Call,
     Visit,
     observe,
     pod_rows,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.junit import junit
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import NoClusterError, connect
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
@@ -36,12 +35,15 @@ def validate(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: b
         max_ratio=params["max_ratio"],
         lag=params["beat_lag"],
         settings=params["settings"],
+        schedule=tuple(params["schedule"]),
     )
     visit = Visit(
         app=params["app"],
         task=params["task"],
         python=params["python"],
-        send=not check_mode,
+        send=params["send_tasks"] and not check_mode,
+        check_mode=check_mode,
+        beat=bool(params["beat"]),
         task_timeout=params["task_timeout"],
         beat_timeout=0.0 if check_mode else params["beat_timeout"],
     )
@@ -49,6 +51,8 @@ def validate(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: b
     checks = evaluate(expected, seen)
     failed = [check for check in checks if check.passed is False]
     result.update(passed=not failed, checks=[check.as_dict() for check in checks], pods=pod_rows(seen))
+    if params["junit_path"] and not check_mode:
+        _write(params["junit_path"], junit(params["namespace"], result["checks"]))
     if failed and not check_mode:
         raise CeleryOpsError(
             f"{len(failed)} of {len(checks)} checks failed",
@@ -58,6 +62,18 @@ def validate(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: b
         )
 
 
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise CeleryOpsError(
+            "The checks were made, and their JUnit file cannot be written",
+            expected=f"a file that may be written at {path}",
+            found=str(problem),
+            remedy="correct junit_path",
+        ) from problem
+
+
 def _look(params: Mapping[str, Any], expected: Expectation, visit: Visit, check_mode: bool) -> Observation:
     try:
         api = connect(params)
@@ -65,7 +81,7 @@ def _look(params: Mapping[str, Any], expected: Expectation, visit: Visit, check_
         # On a fresh machine check mode has only said that there would be a cluster.
         if not check_mode:
             raise
-        return Observation(workers=(), beat=None, read_only=True)
+        return Observation(workers=(), beat=None, check_mode=True)
 
     def execute(call: Call) -> tuple[int, str, str]:
         done = exec_in_pod(

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import (
-    BOOTSTRAP,
     Call,
     Execute,
     Lists,
@@ -19,12 +17,9 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["MARK", "ask", "pods_of"]
+__all__ = ["ask", "pods_of"]
 
 Json = dict[str, Any]
-
-# Applications print when they are imported. The answer is the line that starts with this.
-MARK = "CELERYOPS-ANSWER "
 
 
 def pods_of(api: Lists, namespace: str, workers: list[str]) -> list[Json]:
@@ -43,9 +38,9 @@ def pods_of(api: Lists, namespace: str, workers: list[str]) -> list[Json]:
 
 
 def ask(
-    execute: Execute, pods: list[Json], python: str, module: ModuleType, options: Mapping[str, Any], timeout: float = 60
+    execute: Execute, pods: list[Json], python: str, program: str, options: Mapping[str, Any], timeout: float = 60
 ) -> Json:
-    """The answer of ``module``'s main() in the newest ready pod; raises CeleryOpsError where there is none."""
+    """The answer of a program of shipment.PROGRAMS in the newest ready pod; CeleryOpsError where there is none."""
     ready = [pod for pod in pods if is_ready(pod)]
     if not ready:
         raise CeleryOpsError(
@@ -54,21 +49,16 @@ def ask(
             found=f"none of {len(pods)} pods of the workers is",
             remedy="see why with `kubectl get pods` and `kubectl describe`, or name other Deployments in workers",
         )
-    source = module.__loader__.get_source(module.__name__)  # type: ignore[union-attr]
     name, namespace = ready[-1]["metadata"]["name"], ready[-1]["metadata"]["namespace"]
-    command = [python, "-c", BOOTSTRAP.format(size=len(source)), json.dumps(options)]
+    command, packed = shipment.visit(python, program, options, ())
     container = ready[-1]["spec"]["containers"][0]["name"]
-    status, output, errors = execute(Call(namespace, name, container, command, source, timeout))
-    for line in output.splitlines():
-        if line.startswith(MARK):
-            answer: Json = json.loads(line[len(MARK) :])
-            if "problem" not in answer:
-                return answer
-            errors = answer["problem"]
-    tail = " / ".join((errors.strip() or output.strip()).splitlines()[-3:])
-    raise CeleryOpsError(
-        f"the application could not be asked in pod {name}",
-        expected="an answer",
-        found=f"exit status {status}: {tail}",
-        remedy=f"kubectl -n {namespace} exec {name} -- {python} -m celery --help",
-    )
+    status, output, errors = execute(Call(namespace, name, container, command, packed, timeout))
+    try:
+        return shipment.interpret(shipment.Outcome(status, f"{errors}\n{output}"))
+    except shipment.AppError as error:
+        raise CeleryOpsError(
+            f"the application could not be asked in pod {name}",
+            expected=error.expected,
+            found=error.found,
+            remedy=f"kubectl -n {namespace} exec {name} -- {python} -m celery --help",
+        ) from error

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import datetime
-import inspect
 import json
 import os
 import subprocess
@@ -18,9 +17,9 @@ import pytest
 from celery.schedules import crontab, schedule
 from celery_running import HERE, Redis, Running
 
+from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import same
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import BOOTSTRAP
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.answers import same
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.pools import words
 
 OPTIONS = {
@@ -40,10 +39,10 @@ OPTIONS = {
 
 
 def ask(redis: Redis, **changes: Any) -> dict[str, Any]:
-    """The text is fed to a Python of its own, as in a container; its standard input stays open."""
-    source = inspect.getsource(inside)
+    """The program is fed to a Python of its own, as in a container; its standard input stays open."""
+    command, packed = shipment.visit(sys.executable, "validate", {**OPTIONS, **changes}, ())
     process = subprocess.Popen(
-        [sys.executable, "-c", BOOTSTRAP.format(size=len(source)), json.dumps({**OPTIONS, **changes})],
+        command,
         cwd=HERE,
         env={**os.environ, "TINY_URL": redis.url},
         stdin=subprocess.PIPE,
@@ -52,12 +51,10 @@ def ask(redis: Redis, **changes: Any) -> dict[str, Any]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(source)
+    process.stdin.write(packed)
     process.stdin.flush()
-    (line,) = [line for line in process.stdout if line.startswith(inside.MARK)]
-    assert process.wait(30) == 0
-    answer: dict[str, Any] = json.loads(line[len(inside.MARK) :])
-    return answer
+    output = process.stdout.read()
+    return shipment.interpret(shipment.Outcome(process.wait(30), output))
 
 
 def test_healthy(worker: Callable[..., Running], redis: Redis) -> None:

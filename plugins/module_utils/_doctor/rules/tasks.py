@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.election import take_turns
 from ansible_collections.celeryops.platform.plugins.module_utils._doctor.model import (
     Confidence,
     Evidence,
@@ -142,7 +143,13 @@ def unconsumed(seen: Snapshot) -> Iterator[Verdict]:
 
 def two_beats(seen: Snapshot) -> Iterator[Verdict]:
     cause = "two-beats"
-    pods = [pod for one in seen.of("beat") if not _takes_turns(one) for pod in one.pods if not pod.leaving and pod.ran]
+    pods = [
+        pod
+        for one in seen.of("beat")
+        if not take_turns(one.container)
+        for pod in one.pods
+        if not pod.leaving and pod.ran
+    ]
     embedded = [one for one in seen.of("worker") if {"-B", "--beat"} & set(one.words)]
     pods += [pod for one in embedded for pod in one.pods if not pod.leaving and pod.ran]
     live = [pod for pod in pods if pod.main.state == "running"]
@@ -168,12 +175,6 @@ def two_beats(seen: Snapshot) -> Iterator[Verdict]:
         + "; strategy Recreate keeps it so",
         tuple(one.subject for one in _owners(seen, live)),
     )
-
-
-def _takes_turns(workload: Workload) -> bool:
-    """Whether an election (role celery_beat) or a lock (redbeat) lets one of several act: the others stand by."""
-    elects = any(one["name"] == "CELERYOPS_LEASE" for one in workload.container.get("env") or ())
-    return elects or "redbeat" in (workload.option("-S", "--scheduler") or "").lower()
 
 
 def _owners(seen: Snapshot, pods: list[Pod]) -> list[Workload]:

@@ -17,7 +17,6 @@ from celery_running import FILES, Redis
 from delivery_running import HERE, Book, Worker, send
 from helpers.servers import wait_until
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside_letters
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import Call
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.letters import (
     REDACTED,
@@ -58,7 +57,7 @@ def worker_pod(redis: Redis) -> Ask:
 
     def asked(do: str, tags: Sequence[str], arguments: bool) -> dict[str, Any]:
         options = {"app": "kept", "do": do, "tags": list(tags), "arguments": arguments}
-        return ask(execute, PODS, "python", inside_letters, options)
+        return ask(execute, PODS, "python", "letters", options)
 
     return asked
 
@@ -127,4 +126,4 @@ def test_application_that_cannot_be_asked(redis: Redis, worker_pod: Ask) -> None
 
 def test_no_worker_is_ready() -> None:
     with pytest.raises(CeleryOpsError, match="none of 0 pods"):
-        ask(lambda call: (0, "", ""), [], "python", inside_letters, {})
+        ask(lambda call: (0, "", ""), [], "python", "letters", {})

@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import (
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.answers import same
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.base import (
     Check,
     Expectation,
     Observation,
-    evaluate,
-    same,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.report import evaluate
 
 QUEUES = ("celery", "webhooks")
 SETTINGS = {"celery-worker": {"task_acks_late": True, "worker_soft_shutdown_timeout": 45}}
-EXPECTED = Expectation("shop", ("celery-worker",), "celery-beat", QUEUES, settings=SETTINGS)
+SCHEDULE = {"name": "webhooks: retry failed", "task": "retry", "queue": "webhooks", "cron": "* * * * *", "priority": 8}
+EXPECTED = Expectation("shop", ("celery-worker",), "celery-beat", QUEUES, settings=SETTINGS, schedule=(SCHEDULE,))
 NOW = 1_000_000.0
 
 
@@ -29,6 +30,9 @@ def container(name: str, **changes: Any) -> dict[str, Any]:
     probe = {"exec": {"command": ["sh"]}, "periodSeconds": 10}
     return {
         "name": name,
+        "image": "shop:1",
+        "envFrom": [{"secretRef": {"name": "app-secrets"}}],
+        "env": [{"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "redis-auth", "key": "password"}}}],
         "resources": {
             "requests": {"cpu": "400m", "memory": "512Mi"},
             "limits": {"cpu": "800m", "memory": "1Gi"},
@@ -46,14 +50,18 @@ def deployment(name: str, replicas: int, strategy: str) -> dict[str, Any]:
         "spec": {
             "replicas": replicas,
             "strategy": {"type": strategy, "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}},
-            "template": {"spec": {"containers": [container("main")], "initContainers": [container("wait")]}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [container("main")], "initContainers": [container("wait")]},
+            },
         },
         "status": {"replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas},
     }
 
 
 def pod(name: str, node: str) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": {"nodeName": node}}
+    status = {"containerStatuses": [{"name": "main", "image": "shop:1", "imageID": "sha256:1"}]}
+    return {"metadata": {"name": name}, "spec": {"nodeName": node}, "status": status}
 
 
 def answers() -> dict[str, Any]:
@@ -81,12 +89,29 @@ def answers() -> dict[str, Any]:
                 "name": "webhooks: retry failed",
                 "task": "retry",
                 "queue": "webhooks",
+                "cron": "* * * * *",
                 "interval": 60.0,
                 "last_run": NOW - 71,
                 "runs": 3,
             }
         ],
         "time": NOW,
+        "given_url": "redis://redis-0:6379",
+        "backend": {"kind": "RedisBackend", "problem": None},
+        "django": {"errors": [], "warnings": ["security.W001: x"]},
+        "declared": {"queues": list(QUEUES), "creates_missing": False},
+        "backlog": [
+            {queue: {"ready": 5, "unacked": 1, "backlog": 6} for queue in QUEUES},
+            {queue: {"ready": 4, "unacked": 0, "backlog": 4} for queue in QUEUES},
+        ],
+    }
+
+
+def budget(name: str, allowed: int) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": name}}},
+        "status": {"disruptionsAllowed": allowed},
     }
 
 
@@ -97,6 +122,8 @@ def healthy() -> Observation:
         beat=deployment("celery-beat", 1, "Recreate"),
         worker_pods={"celery-worker": (pod("one", "node-1"), pod("two", "node-2"))},
         beat_pods=(pod("celery-beat-a", "node-1"),),
+        budgets=(budget("celery-worker", 1),),
+        secrets={"app-secrets": {"DJANGO_SECRET_KEY": 64}, "redis-auth": {"password": 32}},
         answers=answers(),
     )
 
@@ -149,13 +176,14 @@ def test_every_pool_counts(healthy: Observation) -> None:
 
 
 def test_nothing_there_fails_with_a_remedy() -> None:
-    checks = evaluate(EXPECTED, Observation(workers=(), beat=None, problem="there are no workers"))
-    assert {check.passed for check in checks} == {False}
-    assert all(check.as_dict()["remedy"] for check in checks)
+    checks = evaluate(EXPECTED, Observation(workers=(), beat=None, problem="there are no workers", sent=False))
+    assert [check.name for check in checks if check.passed is None] == ["a task through each queue"]
+    assert True not in {check.passed for check in checks}
+    assert all(check.as_dict()["remedy"] for check in checks if check.passed is False)
 
 
 def test_nothing_there_yet_has_not_failed_in_check_mode() -> None:
-    checks = evaluate(EXPECTED, Observation(workers=(), beat=None, read_only=True))
+    checks = evaluate(EXPECTED, Observation(workers=(), beat=None, check_mode=True))
     assert {check.passed for check in checks} == {None}
 
 
@@ -207,6 +235,20 @@ def test_elected_beats_that_are_recreated_fail(healthy: Observation) -> None:
     changes = elected(2, "celery-beat-a_0-1", 2)
     changes["beat"]["spec"]["strategy"] = {"type": "Recreate"}
     assert judge(replace(healthy, **changes), "strategies").passed is False
+
+
+def test_beats_with_a_lock_of_their_own_may_be_several_and_roll(healthy: Observation) -> None:
+    beat = deployment("celery-beat", 2, "RollingUpdate")
+    beat["spec"]["template"]["spec"]["containers"][0]["args"] = ["beat", "--scheduler=redbeat.RedBeatScheduler"]
+    seen = replace(healthy, beat=beat)
+    assert judge(seen, "beat running").passed is True
+    assert judge(seen, "strategies").passed is True
+
+
+def test_an_application_without_a_scheduler_is_asked_nothing_about_one(healthy: Observation) -> None:
+    checks = evaluate(replace(EXPECTED, beat="", schedule=()), replace(healthy, beat=None, beat_pods=()))
+    assert [check.name for check in checks if check.passed is not True] == []
+    assert not [check.name for check in checks if "beat" in check.name or "schedule" in check.name]
 
 
 def changed(seen: Observation, **changes: Any) -> Observation:
@@ -284,7 +326,7 @@ def test_missing_result_fails(healthy: Observation) -> None:
 
 
 def test_check_mode_leaves_the_tasks_open(healthy: Observation) -> None:
-    seen = replace(changed(healthy, tasks=None), read_only=True)
+    seen = replace(changed(healthy, tasks=None), sent=False)
     assert judge(seen, "a task through each queue").passed is None
 
 
@@ -353,3 +395,76 @@ def test_resources_beyond_the_ratio_fail(healthy: Observation, resources: dict[s
 def test_rolling_beat_fails(healthy: Observation) -> None:
     beat = deployment("celery-beat", 1, "RollingUpdate")
     assert judge(replace(healthy, beat=beat), "strategies").passed is False
+
+
+# Each of the further checks: what of the answers is changed, and what the check then says.
+ANSWERS = [
+    ("broker URL in effect", {"given_url": "redis://redis:6379/0"}, False, "instead of redis://redis:6379/0"),
+    ("broker URL in effect", {"given_url": None}, None, "has no CELERY_BROKER_URL"),
+    ("result backend works", {"backend__problem": "ReadOnlyError: no"}, False, "ReadOnlyError"),
+    ("result backend works", {"backend__kind": "disabled"}, None, "keeps no results"),
+    ("manage.py check", {"django__errors": ["urls.E001: bad"]}, False, "urls.E001: bad"),
+    ("manage.py check", {"django": None}, None, "no Django"),
+    ("queues declared", {"declared__queues": ["celery"]}, False, "webhooks"),
+    ("queues declared", {"declared": {"queues": ["celery"], "creates_missing": True}}, True, "made when they are used"),
+    ("backlog drains", {"backlog__1__celery": {"ready": 5, "unacked": 0}}, False, "celery: 5 wait, none is in work"),
+    ("backlog drains", {"backlog__1__celery": {"ready": 9, "unacked": 2}}, True, "13 wait, 2 in work"),
+    ("backlog drains", {"backlog": None, "backlog_problem": "no Redis"}, None, "no Redis"),
+    ("beat ticks", {"entries__0__last_run": NOW - 241}, False, "is 181 s overdue"),
+    ("beat ticks", {"entries__0__last_run": NOW - 239}, True, "on time"),
+    ("beat ticks", {"entries__0__last_run": None}, None, "was due yet"),
+    ("beat ticks", {"entries": []}, False, "none of 0"),
+    ("beat ticks", {"entries": None, "entries_problem": "no table"}, False, "no table"),
+    ("schedule as declared", {"entries": []}, False, "is missing or disabled"),
+    ("schedule as declared", {"entries__0__queue": "celery"}, False, "queue is celery instead of webhooks"),
+    ("schedule as declared", {"entries__0__cron": "0 * * * *"}, False, "cron is 0 * * * *"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "passed", "evidence"), ANSWERS)
+def test_what_the_application_answers(
+    healthy: Observation, name: str, change: dict[str, Any], passed: bool | None, evidence: str
+) -> None:
+    check = judge(changed(healthy, **change), name)
+    assert check.passed is passed
+    assert evidence in check.evidence
+
+
+def test_one_name_for_two_images_fails(healthy: Observation) -> None:
+    other = pod("two", "node-2")
+    other["status"]["containerStatuses"][0]["imageID"] = "sha256:2"
+    seen = replace(healthy, worker_pods={"celery-worker": (pod("one", "node-1"), other)})
+    assert judge(seen, "images equal").evidence == "shop:1 is 2 different images"
+
+
+def test_beat_of_another_image_than_any_worker_fails(healthy: Observation) -> None:
+    beat = deployment("celery-beat", 1, "Recreate")
+    beat["spec"]["template"]["spec"]["containers"][0]["image"] = "shop:2"
+    check = judge(replace(healthy, beat=beat), "images equal")
+    assert (check.passed, check.evidence) == (False, "beat runs shop:2, the workers shop:1")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "passed", "evidence"),
+    [
+        ({"app-secrets": {"A": 1}}, False, "there is no Secret redis-auth"),
+        ({"app-secrets": {"A": 0}, "redis-auth": {"password": 1}}, False, "app-secrets/A is empty"),
+        ({"app-secrets": {"A": 1}, "redis-auth": {"other": 1}}, False, "redis-auth/password is missing"),
+        ({"app-secrets": {"A": 1}, "redis-auth": {"password": 1}}, True, "2 keys of 2 Secrets"),
+        (None, None, "may not read"),
+    ],
+)
+def test_secrets(healthy: Observation, secrets: Any, passed: bool | None, evidence: str) -> None:
+    check = judge(replace(healthy, secrets=secrets), "secrets present")
+    assert check.passed is passed
+    assert evidence in check.evidence
+
+
+def test_a_budget_that_lets_no_pod_go_fails(healthy: Observation) -> None:
+    check = judge(replace(healthy, budgets=(budget("celery-worker", 0),)), "a drain is allowed")
+    assert (check.passed, check.evidence) == (False, "celery-worker lets 0 of 2 pods go")
+    assert judge(replace(healthy, budgets=(budget("redis", 0),)), "a drain is allowed").passed is True
+
+
+def test_no_schedule_was_declared(healthy: Observation) -> None:
+    assert judge(healthy, "schedule as declared", replace(EXPECTED, schedule=())).passed is None

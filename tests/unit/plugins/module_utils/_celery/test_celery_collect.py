@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks import Expectation
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside.common import MARK
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.checks.base import Expectation
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import (
     Call,
     Visit,
     observe,
     pod_rows,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 EXPECTED = Expectation("shop", ("celery-worker",), "celery-beat", ("celery",), settings={"celery-worker": {"a": 1}})
 VISIT = Visit(app="config", task="config.celery.debug_task")
@@ -54,7 +57,12 @@ class Namespace:
     """Data for the three lists that are read."""
 
     def __init__(self, deployments: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
-        self.objects = {"Deployment": deployments, "Pod": pods}
+        self.objects = {
+            "Deployment": deployments,
+            "Pod": pods,
+            "PodDisruptionBudget": [{"metadata": {"name": "celery-worker"}}],
+            "Secret": [{"metadata": {"name": "app-secrets"}, "data": {"KEY": "a2V5", "NONE": ""}}],
+        }
 
     def list(
         self,
@@ -83,15 +91,17 @@ def test_newest_ready_worker_is_asked() -> None:
 
     def execute(call: Call) -> tuple[int, str, str]:
         calls.append(call)
-        return 0, f"imported\n{inside.MARK}" + json.dumps({"time": 1}) + "\n", "a warning"
+        return 0, f"imported\n{MARK}" + json.dumps({"result": {"time": 1}}) + "\n", "a warning"
 
     seen = observe(Namespace([deployment("celery-worker")], PODS), execute, EXPECTED, VISIT)
     assert seen.answers == {"time": 1}
     assert [(call.pod, call.container) for call in calls] == [("celery-worker-b", "main")]
-    assert calls[0].stdin.startswith("# Copyright")
-    options = json.loads(calls[0].command[-1])
+    options = json.loads(zlib.decompress(base64.b64decode(calls[0].stdin)))["request"]
+    assert calls[0].command[-1] == str(len(calls[0].stdin))
     assert (options["workers"], options["queues"], options["send"]) == (2, ["celery"], True)
     assert options["settings"] == ["a"]
+    assert seen.secrets == {"app-secrets": {"KEY": 3, "NONE": 0}}
+    assert [budget["metadata"]["name"] for budget in seen.budgets] == ["celery-worker"]
 
 
 def test_a_lease_is_looked_at_until_it_names_a_pod() -> None:
@@ -146,12 +156,24 @@ def test_application_that_cannot_be_loaded_is_told() -> None:
 
     seen = observe(Namespace([deployment("celery-worker")], PODS), execute, EXPECTED, VISIT)
     assert seen.answers is None
+    assert seen.problem.startswith("pod celery-worker-b: ")
     assert "exit status 1: Traceback /   line / ModuleNotFoundError: No module named 'config'" in seen.problem
+
+
+def test_an_account_that_may_not_read_secrets() -> None:
+    class Confined(Namespace):
+        def list(self, api_version: str, kind: str, *place: Any, **selectors: Any) -> list[dict[str, Any]]:
+            if kind == "Secret":
+                raise CeleryOpsError("LIST Secret: forbidden")
+            return super().list(api_version, kind, *place, **selectors)
+
+    seen = observe(Confined([], PODS), lambda call: (0, "", ""), EXPECTED, VISIT)
+    assert seen.secrets is None
 
 
 def test_rows_leave_finished_pods_out() -> None:
     def execute(call: Call) -> tuple[int, str, str]:
-        return 0, inside.MARK + "{}", ""
+        return 0, MARK + '{"result": {}}', ""
 
     rows = pod_rows(observe(Namespace([deployment("celery-worker")], PODS), execute, EXPECTED, VISIT))
     assert [row["name"] for row in rows] == [
