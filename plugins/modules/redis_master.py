@@ -19,8 +19,8 @@ description:
     master, and must write a key that expires by itself, read it and delete it.
   - A URL that says anything else is corrected, also one that works at the moment; RV(problems) says what was wrong.
   - Refuses, and changes nothing, when no pod or more than one says that it is the master, when it refuses writes, when
-    most Sentinels name another one, and in mode V(master) when the master is not the first pod. Which of two masters has
-    the data that matters is for a person to say.
+    most Sentinels name another one, and in mode V(master) when the master is not the first pod. Which of two masters
+    has the data that matters is for a person to say.
 extends_documentation_fragment:
   - celeryops.platform.kube
   - celeryops.platform.redis

@@ -114,8 +114,8 @@ proxies:
        leads_to: redis-0, error: ""}
 endpoints:
   description:
-    - The EndpointSlices of each Service. C(ready) are the pods that get connections, C(wanted) those that should, because
-      they are ready or because the Service asks for all.
+    - The EndpointSlices of each Service. C(ready) are the pods that get connections, C(wanted) those that should as
+      they are ready or the Service asks for all.
   type: list
   elements: dict
   returned: success

@@ -65,13 +65,13 @@ class Environment:
             )
         return value
 
-    def redis_url(self, name: str, password: str) -> str:
-        """The Redis URL in `name`, which carries no credentials, with the password put in."""
+    def redis_url(self, name: str, password: str, user: str = "") -> str:
+        """The Redis URL in `name`, which carries no credentials, with user and password put in."""
         value = self.text(name)
         if not value:
             return value
         try:
-            return url_with_password(value, password)
+            return url_with_password(value, password, user)
         except ValueError as error:
             self.problems.append(f"{name} {error}")
             return value
@@ -83,17 +83,17 @@ class Environment:
             raise ImproperlyConfigured(f"environment variables (README.md describes each): {problems}")
 
 
-def url_with_password(url: str, password: str) -> str:
-    """`url` with the percent-encoded password; `;` separates several, as Celery's sentinel URLs do."""
-    return ";".join(_one_url_with_password(part, password) for part in url.split(";"))
+def url_with_password(url: str, password: str, user: str = "") -> str:
+    """`url` with user and percent-encoded password; `;` separates several, as Celery's sentinel URLs do."""
+    return ";".join(_one_url_with_password(part, password, user) for part in url.split(";"))
 
 
-def _one_url_with_password(url: str, password: str) -> str:
+def _one_url_with_password(url: str, password: str, user: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "sentinel") or not parts.hostname:
         raise ValueError("must look like redis://host:port/db")
     credentials, _, address = parts.netloc.rpartition("@")
-    ours = f":{quote(password, safe='')}" if password else ""
+    ours = f"{quote(user, safe='')}:{quote(password, safe='')}" if password else ""
     if credentials not in ("", ours):  # ours: a child process reads what its parent composed
         raise ValueError("must carry no credentials: the password comes from REDIS_PASSWORD")
     return urlunsplit(parts._replace(netloc=f"{ours}@{address}" if ours else address))

@@ -97,9 +97,9 @@ if LOG_LEVEL not in logging.getLevelNamesMapping():
     env.problems.append("LOG_LEVEL must be one of " + ", ".join(logging.getLevelNamesMapping()))
 
 # Celery: where
-_redis_password = env.text("REDIS_PASSWORD", "")
-CELERY_BROKER_URL = env.redis_url("CELERY_BROKER_URL", _redis_password)
-CELERY_RESULT_BACKEND = env.redis_url("CELERY_RESULT_BACKEND", _redis_password)
+_redis_login = (env.text("REDIS_PASSWORD", ""), env.text("REDIS_USERNAME", ""))
+CELERY_BROKER_URL = env.redis_url("CELERY_BROKER_URL", *_redis_login)
+CELERY_RESULT_BACKEND = env.redis_url("CELERY_RESULT_BACKEND", *_redis_login)
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
@@ -134,7 +134,18 @@ CELERY_TASK_ROUTES = {
 # Celery: connections. Without timeouts a black hole is silent for minutes and the worker ignores SIGTERM.
 SOCKET_TIMEOUT = env.integer("REDIS_SOCKET_TIMEOUT", 5, minimum=1)
 VISIBILITY_TIMEOUT = env.integer("CELERY_VISIBILITY_TIMEOUT", 600, minimum=10)
+# Only sentinel:// URLs make use of it. The Sentinels want the password themselves, which is not taken from the URL.
+_sentinel: dict[str, object] = {
+    "master_name": env.text("REDIS_SENTINEL_MASTER", "mymaster"),
+    "sentinel_kwargs": {
+        "password": _redis_login[0] or None,
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": SOCKET_TIMEOUT,
+    },
+}
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = _sentinel if CELERY_RESULT_BACKEND.startswith("sentinel:") else {}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
+    **(_sentinel if CELERY_BROKER_URL.startswith("sentinel:") else {}),
     "priority_steps": list(STEPS),
     "visibility_timeout": VISIBILITY_TIMEOUT,
     "socket_timeout": SOCKET_TIMEOUT,

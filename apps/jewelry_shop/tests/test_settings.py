@@ -89,18 +89,19 @@ def test_migrations_can_be_taken_back(manage: Manage, migrated: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "password", "composed"),
+    ("url", "login", "composed"),
     [
-        ("redis://h:6379/0", "", "redis://h:6379/0"),
-        ("redis://h:6379/0", "a/b@c:d#e", "redis://:a%2Fb%40c%3Ad%23e@h:6379/0"),
-        ("redis://:a%2Fb@h:6379/0", "a/b", "redis://:a%2Fb@h:6379/0"),
-        ("sentinel://a:1;sentinel://b:2", "p", "sentinel://:p@a:1;sentinel://:p@b:2"),
+        ("redis://h:6379/0", ("",), "redis://h:6379/0"),
+        ("redis://h:6379/0", ("a/b@c:d#e",), "redis://:a%2Fb%40c%3Ad%23e@h:6379/0"),
+        ("redis://:a%2Fb@h:6379/0", ("a/b",), "redis://:a%2Fb@h:6379/0"),
+        ("rediss://h:6379/0?x=1", ("p", "u@v"), "rediss://u%40v:p@h:6379/0?x=1"),
+        ("sentinel://a:1;sentinel://b:2", ("p",), "sentinel://:p@a:1;sentinel://:p@b:2"),
     ],
 )
-def test_the_password_is_put_into_the_url(url: str, password: str, composed: str) -> None:
+def test_user_and_password_are_put_into_the_url(url: str, login: tuple[str, ...], composed: str) -> None:
     from config.env import url_with_password
 
-    assert url_with_password(url, password) == composed
+    assert url_with_password(url, *login) == composed
 
 
 @pytest.mark.parametrize(

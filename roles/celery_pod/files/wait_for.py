@@ -34,23 +34,19 @@ class NotYet(Exception):
 class Redis:
     """Just enough of the protocol to authenticate, ask for the role and try a write."""
 
-    def __init__(self, url, password):
-        tls = url.scheme == "rediss"
+    def __init__(self, url, login):
         try:
             self.sock = socket.create_connection((url.hostname, url.port or 6379), timeout=ANSWER_WITHIN)
-            if tls:
-                context = ssl.create_default_context()
-                query = urllib.parse.parse_qs(url.query)
-                if query.get("ssl_cert_reqs", ["required"])[0].lower() in ("none", "cert_none"):
-                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                self.sock = context.wrap_socket(self.sock, server_hostname=url.hostname)
+            if url.scheme == "rediss":
+                self.sock = _tls(urllib.parse.parse_qs(url.query)).wrap_socket(self.sock, server_hostname=url.hostname)
         except OSError as exc:
             raise NotYet(f"{url.hostname}:{url.port or 6379} cannot be reached: {exc}") from None
         self.stream = self.sock.makefile("rb")
+        user, password = login
         password = urllib.parse.unquote(url.password) if url.password else password
+        user = urllib.parse.unquote(url.username) if url.username else user
         if password:
-            user = [urllib.parse.unquote(url.username)] if url.username else []
-            self.ask("AUTH", *user, password)
+            self.ask("AUTH", *([user] if user else []), password)
 
     def ask(self, *words):
         parts = [f"*{len(words)}\r\n".encode()]
@@ -82,7 +78,14 @@ class Redis:
         self.sock.close()
 
 
-def check_broker(url, password):
+def _tls(query):
+    context = ssl.create_default_context(cafile=query.get("ssl_ca_certs", [None])[0])
+    if query.get("ssl_cert_reqs", ["required"])[0].lower() in ("none", "cert_none"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def check_broker(url, login):
     """Every new connection must reach a master that takes a write. The key is random and absent: a
     replica refuses to delete it, a master deletes nothing."""
     parsed = urllib.parse.urlsplit(url)
@@ -93,7 +96,7 @@ def check_broker(url, password):
             raise NotYet(f"{parsed.hostname} cannot be reached: {exc}") from None
         return f"{parsed.hostname} accepts connections"
     for number in range(1, FRESH_CONNECTIONS + 1):
-        redis = Redis(parsed, password)
+        redis = Redis(parsed, login)
         try:
             role = redis.ask("ROLE")[0]
             if role != "master":
@@ -107,12 +110,50 @@ def check_broker(url, password):
     return f"{parsed.hostname} is the master and takes writes, on {FRESH_CONNECTIONS} new connections"
 
 
-def check_brokers(urls, password):
-    """Celery takes several URLs in a row for fail-over: the first that works is enough."""
-    reasons = []
-    for url in urls.split(";"):
+def ask_sentinel(url, login, name):
+    """Host and port of the master that one Sentinel names, as the beginning of a URL."""
+    try:
+        sentinel = Redis(url, login)
+    except NotYet as exc:
+        # A Sentinel has a password of its own, or none.
+        if "without any password" not in str(exc):
+            raise
+        sentinel = Redis(url._replace(netloc=url.netloc.rpartition("@")[2]), ("", ""))
+    try:
+        found = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+    finally:
+        sentinel.close()
+    if not found:
+        raise NotYet(f"{url.hostname} knows no master named {name}")
+    return f"redis://{found[0].rstrip('.')}:{found[1]}"
+
+
+def check_sentinels(urls, login, name):
+    """Most Sentinels must name the same master, and that must be one."""
+    named, reasons = {}, []
+    for text in urls:
+        url = urllib.parse.urlsplit(text)
+        url = url if url.port else url._replace(netloc=f"{url.netloc}:26379")
         try:
-            return check_broker(url, password)
+            master = ask_sentinel(url, login, name)
+            named.setdefault(master, []).append(url.hostname)
+        except NotYet as exc:
+            reasons.append(str(exc))
+    for master, sentinels in named.items():
+        if len(sentinels) > len(urls) // 2:
+            return f"{len(sentinels)} of {len(urls)} Sentinels agree: {check_broker(master, login)}"
+    opinions = [f"{', '.join(sentinels)} name {master}" for master, sentinels in sorted(named.items())]
+    raise NotYet(f"no master that most of {len(urls)} Sentinels name: {'; '.join(opinions + reasons)}")
+
+
+def check_brokers(urls, login, name):
+    """Celery takes several URLs in a row for fail-over: the first that works is enough."""
+    urls, reasons = urls.split(";"), []
+    if all(url.startswith("sentinel:") for url in urls):
+        return check_sentinels(urls, login, name)
+    for url in urls:
+        try:
+            return check_broker(url, login)
         except NotYet as exc:
             reasons.append(str(exc))
     raise NotYet("; ".join(reasons))
@@ -195,13 +236,20 @@ def turn(mode, low, high, name):
     return low + share * (high - low)
 
 
+def _filled(text):
+    filled = os.path.expandvars(text)
+    return "" if filled.startswith("${") else filled
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="wait_for")
     parser.add_argument("--timeout", type=float, default=300)
     steps = parser.add_subparsers(dest="step", required=True)
     broker = steps.add_parser("broker")
     broker.add_argument("--url", required=True)
+    broker.add_argument("--user", default="")
     broker.add_argument("--password", default="")
+    broker.add_argument("--master", default="mymaster", help="the name under which Sentinels know it")
     database = steps.add_parser("database")
     database.add_argument("--settings", type=json.loads, required=True)
     database.add_argument("--table", action="append", default=[])
@@ -213,7 +261,9 @@ def main(argv=None):
     # ${NAME} is filled in here, not by Kubernetes: a password stays out of the command line.
     if options.step == "broker":
         url, password = (os.path.expandvars(text) for text in (options.url, options.password))
-        return until_true("broker", lambda: check_brokers(url, password), options.timeout)
+        # Not every application has these two.
+        user, name = (_filled(text) for text in (options.user, options.master))
+        return until_true("broker", lambda: check_brokers(url, (user, password), name or "mymaster"), options.timeout)
     if options.step == "database":
         settings = {key: os.path.expandvars(str(value)) for key, value in options.settings.items()}
         return until_true("database", lambda: check_database(settings, options.table), options.timeout)

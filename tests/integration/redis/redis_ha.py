@@ -197,10 +197,13 @@ class Platform:
     def run_id(self, number: int) -> str:
         return str(self.client(number).info("server")["run_id"])
 
-    def rows(self) -> list[dict[str, str]]:
-        """The proxy's own account of its backends and servers."""
+    def statistics(self) -> str:
+        """The proxy's own account of its backends and servers, as comma-separated values."""
         with urllib.request.urlopen(f"http://{PROXY}:{self.status_port}/stats;csv", timeout=5) as answer:
-            return list(csv.DictReader(answer.read().decode().removeprefix("# ").splitlines()))
+            return str(answer.read().decode())
+
+    def rows(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(self.statistics().removeprefix("# ").splitlines()))
 
     def status(self, backend: str, server: str = "") -> str:
         return next(

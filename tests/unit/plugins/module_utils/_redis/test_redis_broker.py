@@ -13,14 +13,15 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis.broker i
     owners_of,
     redacted,
     target_of,
-    wanted_data,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import Goal
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Answer, Target
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.replication import Replication
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Pod, Service, Survey
 
 HOST = "redis-0.redis-headless.jewelry-shop.svc.cluster.local"
-WANTED = wanted_data(HOST, 6379, 0)
+GOAL = Goal(f"redis://{HOST}:6379/0", HOST, 6379, Target(HOST, 6379, 0))
+WANTED = GOAL.data
 HELD = dict.fromkeys(WANTED, (FIELD_MANAGER,))
 MASTER = Answer("10.42.0.5", "master", "run-0", True)
 REPLICA = Answer("10.42.0.6", "replica", "run-1", False, "READONLY You can't write against a read only replica.")
@@ -35,9 +36,16 @@ SURVEY = Survey(
 
 def reason(url: str | None, *answers: Answer) -> str:
     found = {**WANTED, "CELERY_BROKER_URL": url} if url is not None else {}
-    plan = make_plan(WANTED, {k: v for k, v in found.items() if v}, {url or "": answers}, SURVEY, HELD)
+    plan = make_plan(GOAL, {k: v for k, v in found.items() if v}, {url or "": answers}, SURVEY, HELD)
     assert plan.needed
     return next(problem for problem in plan.problems if problem.startswith("CELERY_BROKER_URL"))
+
+
+def test_where_sentinels_are_wanted_the_form_is_told() -> None:
+    goal = Goal("sentinel://s-0:26379/0;sentinel://s-1:26379/0", "s", 26379, Target(HOST, 6379, 0))
+    plan = make_plan(goal, {"CELERY_BROKER_URL": "memory://"}, {}, SURVEY, {})
+    (problem,) = (one for one in plan.problems if one.startswith("CELERY_BROKER_URL"))
+    assert problem.endswith("of the form sentinel://host:port/database;sentinel://host:port/database;...")
 
 
 def test_the_wanted_url_has_no_credentials() -> None:
@@ -46,7 +54,7 @@ def test_the_wanted_url_has_no_credentials() -> None:
 
 
 def test_nothing_to_do() -> None:
-    plan = make_plan(WANTED, {**WANTED, "OTHER": "x"}, {}, SURVEY, HELD)
+    plan = make_plan(GOAL, {**WANTED, "OTHER": "x"}, {}, SURVEY, HELD)
     assert (plan.needed, plan.problems) == (False, [])
     assert plan.diff["before"] == plan.diff["after"] == WANTED
 
@@ -84,14 +92,14 @@ def test_why_a_url_is_wrong(url: str | None, answers: tuple[Answer, ...], words:
 
 
 def test_credentials_are_never_shown() -> None:
-    found = {**WANTED, "CELERY_BROKER_URL": f"redis://user:se/cret@{HOST}:6379/0"}
-    plan = make_plan(WANTED, found, {}, SURVEY, HELD)
-    assert "cret" not in str(plan.problems) + str(plan.diff)
+    found = {**WANTED, "CELERY_BROKER_URL": f"redis://user:hid/den@{HOST}:6379/0"}
+    plan = make_plan(GOAL, found, {}, SURVEY, HELD)
+    assert "den@" not in str(plan.problems) + str(plan.diff)
     assert redacted("redis://u:p@h/0") == "redis://(credentials)@h/0"
 
 
 def test_a_right_value_held_by_somebody_else_is_taken_over() -> None:
-    plan = make_plan(WANTED, WANTED, {}, SURVEY, {**HELD, "REDIS_PORT": ("kubectl-edit",)})
+    plan = make_plan(GOAL, WANTED, {}, SURVEY, {**HELD, "REDIS_PORT": ("kubectl-edit",)})
     assert plan.needed
     assert plan.problems == [f"REDIS_PORT is right but was not held by {FIELD_MANAGER}"]
 
@@ -108,7 +116,7 @@ def test_the_writer_is_named() -> None:
     )
     assert owners == {"SENTRY_DSN": ("celeryops",), "CELERY_BROKER_URL": ("kubectl-edit",)}
     found = {**WANTED, "CELERY_BROKER_URL": "redis://redis:6379/0"}
-    plan = make_plan(WANTED, found, {"redis://redis:6379/0": (REPLICA,)}, SURVEY, {**HELD, **owners})
+    plan = make_plan(GOAL, found, {"redis://redis:6379/0": (REPLICA,)}, SURVEY, {**HELD, **owners})
     assert plan.problems[0].endswith("(written by kubectl-edit)")
 
 

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Answer
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.replication import Replication
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import Pod, Service, Survey, tally
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.views import Endpoints, Proxy, Sentinel
 
 DOMAIN = "redis-headless.jewelry-shop.svc.cluster.local"
 READONLY = "READONLY You can't write against a read only replica."
@@ -120,3 +121,29 @@ def test_a_service_that_cannot_be_asked_is_a_disagreement() -> None:
     survey = Survey(GROUP, (broken,))
     assert "Service metrics cannot be asked" in survey.disagreements[0]
     assert survey.report()["services"][0]["errors"] == ["no port of it leads there"]
+
+
+def test_whoever_leads_clients_elsewhere_is_a_disagreement() -> None:
+    sentinel = Sentinel("redis-sentinel-0", True, f"redis-1.{DOMAIN}", ("master",), 1, 2, 0)
+    proxy = Proxy("redis-proxy-x", True, ("redis-1",), {}, "redis-1")
+    endpoint = Endpoints("redis", ("redis-0",), ("redis-0", "redis-1"))
+    led = Service("redis-master", "redis-master.shop", 6379, ("redis-proxy-x",), answers(0, 1), proxied=True)
+    survey = Survey(GROUP, (led,), 3, (sentinel,), 1, (proxy,), 1, (endpoint,))
+    assert survey.verdict == "degraded"
+    assert [words.split(" ")[0] for words in survey.disagreements] == [
+        "redis-sentinel-0",
+        "redis-proxy-x",
+        "Service",
+        "Service",
+    ]
+    assert "{'master': 1, 'replica': 1, 'none': 0}" in survey.disagreements[-1]
+    assert survey.report()["proxies"][0]["leads_to"] == "redis-1"
+    assert replace(survey, services=(replace(led, answers=answers(0, 0)),)).report()["services"][0]["writable"] is True
+
+
+@pytest.mark.parametrize(("who", "verdict"), [((0, 0), "healthy"), ((0, 1), "no_master"), ((), "no_master")])
+def test_of_a_redis_outside_only_its_answers_count(who: tuple[int, ...], verdict: str) -> None:
+    outside = Service("external", "redis.example.com", 6379, answers=answers(*who), proxied=True)
+    survey = Survey((), (outside,), external=True)
+    assert survey.verdict == verdict
+    assert bool(survey.disagreements) is (verdict != "healthy")
