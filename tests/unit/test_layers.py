@@ -32,6 +32,7 @@ INSIDE = {
     "_celery/inside_letters.py": {"celery", "celeryops_probe"},
     "_celery/look.py": {"celery", "django"},
     "_celery/survey.py": {"celery", "django", "django_celery_beat"},
+    "_drill/inside.py": {"celery", "celeryops_probe"},
     "_doctor/inside.py": {"celery", "django", "django_celery_beat"},
 }
 LONGEST_MODULE = 100

@@ -21,7 +21,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
 from celeryops_probe import poison
-from celeryops_probe.ledger import MOVED, Ledger
+from celeryops_probe.ledger import DRILL, MOVED, Ledger
 
 __all__ = ("ALONE", "NO", "YES", "Fetcher", "HeldQoS", "Holding", "plain_client")
 
@@ -120,6 +120,7 @@ class Holding:
             return NO
         entry.deaths = deaths
         entry.started = True
+        self._note(fetcher.ledger, client, entry, "started")
         return YES
 
     def _suspects(self, besides):
@@ -138,8 +139,16 @@ class Holding:
 
     # Ending
     def finish(self, ledger, client, tag):
-        self.messages.pop(tag, None)
+        entry = self.messages.pop(tag, None)
         self._now_or_later(ledger, client, lambda books, own: books.finish(own, tag))
+        if entry is not None and entry.started:
+            self._note(ledger, client, entry, "ended")
+
+    def _note(self, ledger, client, entry, what):
+        run = entry.request.request_dict.get(DRILL)
+        if run:
+            task = entry.request.id
+            self._now_or_later(ledger, client, lambda books, own: books.note(own, run, task, what))
 
     def give_back(self, ledger, client, tag, last=False):
         """Return a message; nothing happens when it was taken over."""
@@ -288,6 +297,8 @@ class Fetcher:
         if self.idle:
             commands.insert(0, ["BRPOP", self.ledger.doorbell, self.pause])
         connection = channel._in_poll = channel.client.connection
+        # kombu 5.7 looks for answers that are overdue.
+        channel._brpop_sent_at = time.monotonic()
         self.pending = len(commands)
         connection.send_packed_command(connection.pack_commands(commands))
 
@@ -306,6 +317,8 @@ class Fetcher:
                 raise
         finally:
             channel._in_poll = None
+            # A token that kombu 5.7 was given while the connection was in use
+            getattr(channel, "_flush_brpop_reauth", bool)()
         self.idle = not answer
         if not answer:
             raise transport.Empty

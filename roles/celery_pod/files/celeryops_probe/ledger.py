@@ -11,6 +11,7 @@ who has it. Beside it stand here, under the same prefix:
 ``celeryops:deaths:<tag>``     the deaths that a message was present at; gone when it is done
 ``celeryops:dead``             dead letters by delivery tag, complete with their history
 ``celeryops:untold``           those of them whose waiting callers have no answer yet
+``celeryops:drill:<run>``      starts and ends of the tasks that a drill sent
 
 Each change is one script, so a message is in exactly one place whoever dies when. In a script the new
 place is written first: only writing can be refused, for want of memory, and then nothing has changed.
@@ -22,11 +23,15 @@ from __future__ import annotations
 import json
 import time
 
-__all__ = ("GONE", "MOVED", "NOT_YET", "Ledger")
+__all__ = ("DRILL", "GONE", "MOVED", "NOT_YET", "Ledger")
 
 # Seconds after which what is known about the deaths of a message is forgotten.
 MEMORY = 7 * 86400
+# And what a drill recorded, should it not clean up itself.
+DRILL_MEMORY = 86400
 MOVED, GONE, NOT_YET = 1, 0, -1
+# The header by which a drill marks its tasks
+DRILL = "celeryops_drill"
 
 # Pops a message and writes down who has it. With BRPOP a message would for a moment be nowhere but on
 # its way to a worker, and be lost with it.
@@ -108,6 +113,14 @@ return 1
 SILENT = """
 local now = redis.call('TIME')
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now[1] + now[2] / 1000000)
+"""
+
+# One line of a drill's record, by Redis' own clock.
+NOTE = """
+local line, now = cjson.decode(ARGV[1]), redis.call('TIME')
+line.at = now[1] + now[2] / 1000000
+redis.call('RPUSH', KEYS[1], cjson.encode(line))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
 
 # Forgets a worker that holds nothing more.
@@ -214,6 +227,14 @@ class Ledger:
         """True when the worker holds nothing and is no longer listed."""
         keys = [self.workers, self.held(worker), self.leaving]
         return bool(client.eval(FORGET, len(keys), *keys, worker))
+
+    def drill(self, run):
+        return f"{self.prefix}celeryops:drill:{run}"
+
+    def note(self, client, run, task, what):
+        """A task that a drill sent was started, or is done."""
+        line = json.dumps({"id": task, "what": what, "worker": self.worker})
+        client.eval(NOTE, 1, self.drill(run), line, DRILL_MEMORY)
 
     def forget_message(self, client, tag):
         """Redis has the message no more: neither should this worker's list."""
