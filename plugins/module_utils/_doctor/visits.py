@@ -23,7 +23,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import probe
 
-__all__ = ["ask", "visit"]
+__all__ = ["ask", "place_of", "visit"]
 
 Json = dict[str, Any]
 Note = Callable[[str, CeleryOpsError | str], None]
@@ -95,12 +95,15 @@ def ask(
     secrets_: list[Json],
     note: Note,
 ) -> list[Json]:
-    """ROLE at the URL of each Deployment whose application could not say, from a pod of Redis in the namespace."""
-    known = {one["workload"] for one in told if one.get("broker")}
+    """ROLE at the URL that new pods of a Deployment get, from a pod of Redis in the namespace.
+
+    Not where the application has told already: a pod that runs has the URL of when it started.
+    """
+    known = {(one["workload"], place_of(one["broker"]["url"])) for one in told if one.get("broker")}
     urls: dict[str, list[str]] = {}
     for workload in seen.celery:
-        url = "" if workload.name in known else _url(seen, workload)
-        if url:
+        url = _url(seen, workload)
+        if url and (workload.name, place_of(url)) not in known:
             urls.setdefault(url, []).append(workload.name)
     targets = [(url, names, target) for url, names in urls.items() if (target := _target(url, wish.connections))]
     here = _redis_pod(raw, wish.namespace, [target.host for _url_, _names, target in targets])
@@ -135,15 +138,23 @@ def ask(
 
 
 def _url(seen: Snapshot, workload: Workload) -> str:
-    """The broker's URL without credentials: as the worker printed it, else as its environment has it."""
+    """The broker's URL without credentials: as the environment has it, else as a worker printed it."""
+    variable = first(seen, workload, BROKER)
+    if variable and variable.endpoint:
+        return variable.endpoint
     for pod in workload.pods:
         for line in pod.main.lines:
             match = _BANNER.search(line)
             if match:
                 parts = urlsplit(match[1])
                 return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.replace('//', '/')}"
-    variable = first(seen, workload, BROKER)
-    return variable.endpoint if variable else ""
+    return ""
+
+
+def place_of(url: str) -> tuple[str, str, str]:
+    """What of a URL says where it leads: scheme, host and port, database."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2], parts.path.strip("/") or "0"
 
 
 def _target(url: str, connections: int) -> probe.Target | None:
