@@ -171,6 +171,11 @@ namespace:
   type: str
   returned: always
   sample: jewelry-shop
+seconds:
+  description: How long the look and the diagnosis took.
+  type: float
+  returned: always
+  sample: 3.2
 taken:
   description: When the snapshot was taken.
   type: str
@@ -215,6 +220,7 @@ def main() -> None:
         first="",
         namespace="",
         taken="",
+        seconds=0.0,
         **{name: [] for name in LISTS},
     )
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ __all__ = ["examine", "in_short"]
 
 def examine(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: bool) -> None:
     """Fills in `result`: what Diagnosis.as_dict has, and `first`."""
+    began = time.monotonic()
     seen = _replayed(params["replay_path"]) if params["replay_path"] else collect(connect(params), _wish(params))
     if params["snapshot_path"] and not check_mode:
         _save(seen, params["snapshot_path"])
     diagnosis = diagnose(seen)
     result.update(diagnosis.as_dict(), first=in_short(diagnosis), namespace=seen.namespace, taken=seen.taken)
+    result["seconds"] = round(time.monotonic() - began, 2)
 
 
 def _wish(params: Mapping[str, Any]) -> Wish:

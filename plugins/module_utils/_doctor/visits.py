@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -23,12 +24,12 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import probe
 
-__all__ = ["ask", "visit"]
+__all__ = ["ask", "place_of", "visit"]
 
 Json = dict[str, Any]
 Note = Callable[[str, CeleryOpsError | str], None]
 # Sections that only the application can answer
-SECTIONS = ("broker", "database", "shm", "logging", "control")
+SECTIONS = ("database", "shm", "logging", "control")
 # Seconds after which a lock that is waited for is told
 LOCKED = 60.0
 # More pools than this are asked about by their logs and pods.
@@ -37,19 +38,38 @@ _BANNER = re.compile(r"\.> transport: +(\S+)")
 
 
 def visit(api: Api, wish: Wish, seen: Snapshot, pool: ThreadPoolExecutor, note: Note) -> list[Json]:
-    """One container of each Deployment, side by side; the first of them is asked about all workers as well."""
-    places = [(one, pod) for one in seen.celery if (pod := _enterable(one))][:MOST_VISITS]
+    """One container of each kind of Deployment, side by side; the first of them is asked about all workers as well.
+
+    Deployments with the same image and environment are of one kind: to load the application again costs a second of
+    processor time, and would tell the same.
+    """
+    kinds: dict[str, list[tuple[Workload, Pod]]] = {}
+    for one in seen.celery:
+        pod = _enterable(one)
+        if pod is not None:
+            kinds.setdefault(_kind(one), []).append((one, pod))
+    places = list(kinds.values())[:MOST_VISITS]
     if not places:
         for section in SECTIONS:
             note(section, "no container of Celery runs that could be entered")
         return []
     count = sum(one.wanted for one in seen.of("worker"))
 
-    def enter(place: tuple[int, tuple[Workload, Pod]]) -> Json | None:
-        number, (workload, pod) = place
-        return _enter(api, wish, workload, pod, number == 0, count, note)
+    def enter(place: tuple[int, list[tuple[Workload, Pod]]]) -> Json | None:
+        number, alike = place
+        workload, pod = min(alike, key=lambda one: not one[1].ready)
+        answer = _enter(api, wish, workload, pod, number == 0, count, note)
+        return answer and {**answer, "workloads": [one.name for one, _pod in alike]}
 
     return [answer for answer in pool.map(enter, enumerate(places)) if answer]
+
+
+def _kind(workload: Workload) -> str:
+    """What decides on how the application sees the world; the probes' own variables do not."""
+    container = workload.container
+    env = [one for one in container.get("env") or () if not one["name"].startswith("CELERYOPS_")]
+    names = [workload.option("-A", "--app"), container.get("image"), container.get("envFrom") or []]
+    return json.dumps([*names, sorted(env, key=lambda one: str(one["name"]))], sort_keys=True)
 
 
 def _enterable(workload: Workload) -> Pod | None:
@@ -83,7 +103,7 @@ def _enter(api: Api, wish: Wish, workload: Workload, pod: Pod, whole: bool, work
     except CeleryOpsError as problem:
         note(f"the application in pod/{pod.name}", problem)
         return None
-    return {"pod": pod.name, "container": pod.main.name, "workload": workload.name, **answer}
+    return {"pod": pod.name, "container": pod.main.name, **answer}
 
 
 def ask(
@@ -95,16 +115,21 @@ def ask(
     secrets_: list[Json],
     note: Note,
 ) -> list[Json]:
-    """ROLE at the URL of each Deployment whose application could not say, from a pod of Redis in the namespace."""
-    known = {one["workload"] for one in told if one.get("broker")}
+    """ROLE at the URL that new pods of a Deployment get, from a pod of Redis in the namespace.
+
+    Not where the application has told already: a pod that runs has the URL of when it started.
+    """
+    known = {(name, place_of(one["broker"]["url"])) for one in told if one.get("broker") for name in one["workloads"]}
     urls: dict[str, list[str]] = {}
     for workload in seen.celery:
-        url = "" if workload.name in known else _url(seen, workload)
-        if url:
+        url = _url(seen, workload)
+        if url and (workload.name, place_of(url)) not in known:
             urls.setdefault(url, []).append(workload.name)
     targets = [(url, names, target) for url, names in urls.items() if (target := _target(url, wish.connections))]
     here = _redis_pod(raw, wish.namespace, [target.host for _url_, _names, target in targets])
     if not targets:
+        if not known:
+            note("broker", "no container of Celery runs that could be entered, and no URL of the broker is known")
         return []
     if here is None:
         note("broker", "no container of Celery runs, nor a pod of Redis from which redis-cli could ask")
@@ -135,15 +160,23 @@ def ask(
 
 
 def _url(seen: Snapshot, workload: Workload) -> str:
-    """The broker's URL without credentials: as the worker printed it, else as its environment has it."""
+    """The broker's URL without credentials: as the environment has it, else as a worker printed it."""
+    variable = first(seen, workload, BROKER)
+    if variable and variable.endpoint:
+        return variable.endpoint
     for pod in workload.pods:
         for line in pod.main.lines:
             match = _BANNER.search(line)
             if match:
                 parts = urlsplit(match[1])
                 return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.replace('//', '/')}"
-    variable = first(seen, workload, BROKER)
-    return variable.endpoint if variable else ""
+    return ""
+
+
+def place_of(url: str) -> tuple[str, str, str]:
+    """What of a URL says where it leads: scheme, host and port, database."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2], parts.path.strip("/") or "0"
 
 
 def _target(url: str, connections: int) -> probe.Target | None:

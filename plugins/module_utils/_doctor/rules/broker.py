@@ -146,7 +146,7 @@ class _Ask:
 
 def _asks(seen: Snapshot) -> list[_Ask]:
     inside = [
-        _ask(answer, f"the application's own connection, from pod/{visit['pod']}", (visit["workload"],))
+        _ask(answer, f"the application's own connection, from pod/{visit['pod']}", tuple(visit["workloads"]))
         for visit, answer in seen.visited("broker")
     ]
     return inside + [_ask(one, f"redis-cli in pod/{one['pod']}", tuple(one["workloads"])) for one in seen.asked]

@@ -136,17 +136,17 @@ def beat_tables(seen: Snapshot) -> Iterator[Verdict]:
             "beat-tables-missing",
             "The database has no tables of django-celery-beat",
             _MISSING,
-            [
-                (visit, answer)
-                for visit, answer in looked
-                if answer["beat"]["missing"] and not answer["beat"]["applied"]
-            ],
+            [(visit, answer) for visit, answer in looked if _all_gone(answer["beat"])],
         ),
         (
             "beat-tables-partial",
             "The tables of django-celery-beat are those of an older version",
             _PARTIAL,
-            [(visit, answer) for visit, answer in looked if answer["beat"]["pending"] and answer["beat"]["applied"]],
+            [
+                (visit, answer)
+                for visit, answer in looked
+                if answer["beat"]["pending"] and not _all_gone(answer["beat"])
+            ],
         ),
     ):
         pods, lines = quotes(seen.started("worker", "beat"), pattern)
@@ -159,6 +159,11 @@ def beat_tables(seen: Snapshot) -> Iterator[Verdict]:
             )
         else:
             yield Unseen(cause, seen.gap("database") or "no container runs in which Django could look at the tables")
+
+
+def _all_gone(beat: Any) -> bool:
+    """Never migrated, or migrated and dropped: the record of migrations does not show that."""
+    return bool(beat["missing"]) and not (beat["applied"] and beat["pending"])
 
 
 def _tables_finding(

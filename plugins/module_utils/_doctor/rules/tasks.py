@@ -42,8 +42,8 @@ def _answers(control: dict[str, Any]) -> dict[str, str]:
 
 
 def _silent(seen: Snapshot, control: dict[str, Any]) -> list[tuple[Pod, str]]:
-    """Workers that are ready and do not consume, and what shows it."""
-    pods = [pod for pod in seen.pods("worker") if pod.ready and pod.age > _SETTLED]
+    """Workers that have been up for long enough and do not consume, and what shows it."""
+    pods = [pod for pod in seen.pods("worker") if pod.main.state == "running" and _up_for(pod) > _SETTLED]
     answers = _answers(control)
     if answers and not answers.keys() & {pod.name for pod in seen.pods("worker")}:
         # They go by names of their own, so that nobody can be told to be missing.
@@ -64,6 +64,11 @@ def _silent(seen: Snapshot, control: dict[str, Any]) -> list[tuple[Pod, str]]:
         elif not control["queues"].get(name):
             found.append((pod, f"{name} consumes from no queue"))
     return found
+
+
+def _up_for(pod: Pod) -> float:
+    """Seconds since its worker's process began, at most: it began after the run before it had ended."""
+    return pod.age if pod.main.ended is None else pod.main.ended
 
 
 def not_consuming(seen: Snapshot) -> Iterator[Verdict]:

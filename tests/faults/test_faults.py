@@ -1,0 +1,74 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each fault on a real cluster: the doctor names its cause first, and its remedy heals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fault_steps import Place, Report
+
+FAULTS = yaml.safe_load((Path(__file__).parent / "faults.yaml").read_text(encoding="utf-8"))
+
+
+def healthy(result: dict[str, Any]) -> bool:
+    return bool(result["healthy"])
+
+
+@pytest.fixture(autouse=True)
+def whole(place: Place) -> Any:
+    """Every fault begins, and leaves, a platform that works."""
+    place.until(healthy, "a platform that works, before")
+    yield
+    place.restore()
+    place.until(healthy, "a platform that works, afterwards")
+
+
+def test_a_platform_that_works_has_no_findings(place: Place, report: Report) -> None:
+    result = place.doctor()
+    row = report.note("none", "", result, healed=True)
+    assert row["beside"] == []
+    assert result["could_not_look"] == []
+
+
+def test_a_rolling_update_is_no_fault(place: Place, report: Report) -> None:
+    """Looked at for as long as it takes: no pod that comes or goes is a finding."""
+    change = {"spec": {"template": {"metadata": {"annotations": {"rolled": "by-the-fault-suite"}}}}}
+    place.inject([{"patch": {"kind": "Deployment", "name": "celery-worker", "body": change}}])
+    looks = []
+    while True:
+        result = place.doctor()
+        looks.append(result)
+        status = next(
+            one["status"]
+            for one in place.api.list("apps/v1", "Deployment", place.namespace)
+            if one["metadata"]["name"] == "celery-worker"
+        )
+        if len(looks) > 1 and status.get("updatedReplicas") == status.get("readyReplicas") == status.get("replicas"):
+            break
+    found = [one["cause"] for look in looks for one in look["findings"]]
+    report.note(
+        f"rolling update, {len(looks)} looks",
+        "",
+        looks[0] | {"findings": [f for r in looks for f in r["findings"]]},
+        True,
+    )
+    assert found == []
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["name"])
+def test_fault(fault: dict[str, Any], place: Place, report: Report) -> None:
+    place.inject(fault["inject"])
+
+    def first(result: dict[str, Any]) -> bool:
+        return bool(result["findings"]) and result["findings"][0]["cause"] == fault["cause"]
+
+    result = place.until(first, f"{fault['cause']} ranked first")
+    row = report.note(fault["name"], fault["cause"], result, healed=False)
+    place.heal(fault.get("heal", "undo"), result["findings"][0]["remedy"])
+    place.until(healthy, "a platform that is healed")
+    row["healed"] = True
