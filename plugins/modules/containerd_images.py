@@ -34,7 +34,6 @@ options:
         description: Hash of the image's inputs, compared with a label of the image on the node.
         type: str
         default: ""
-        no_log: false
   ctr:
     description: containerd's client.
     type: path

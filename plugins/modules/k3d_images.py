@@ -40,7 +40,6 @@ options:
         description: Hash of the archive's inputs. Without one any image of this reference will do.
         type: str
         default: ""
-        no_log: false
   timeout:
     description: Seconds that one import may take.
     type: int
