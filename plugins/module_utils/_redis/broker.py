@@ -150,7 +150,8 @@ def make_plan(
 ) -> Plan:
     """Compares the keys. ``answers`` are those of each URL found, ``owners`` the managers that hold each key."""
     goal = target_of(wanted[URL_KEYS[0]])
-    assert goal is not None  # noqa: S101 - wanted_data made it
+    if goal is None:
+        raise AssertionError(f"wanted_data makes URLs, not {wanted[URL_KEYS[0]]!r}")
     faults = []
     for key, value in wanted.items():
         current = found.get(key)
