@@ -8,7 +8,8 @@ SCENARIO ?= default
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY)
 
-.PHONY: help site artifacts down clean test lint unit integration molecule bench lock
+.PHONY: help site artifacts down clean test lint unit package integration molecule \
+  publish docs bench lock
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +27,23 @@ clean: .venv/runtime ## Remove the cache of built artefacts
 	$(PLAYBOOK) playbooks/clean.yml $(ARGS)
 
 test: .venv/dev ## Lint, unit, integration and the Molecule scenario default
-	$(BIN)/python tests/run.py lint unit app artifacts integration molecule
+	$(BIN)/python tests/run.py lint unit package app artifacts integration molecule
 
 lint: .venv/dev ## ansible-lint (production), ruff, mypy, yamllint
 	$(BIN)/python tests/run.py lint
 
 unit: .venv/dev ## Unit tests, no server needed
 	$(BIN)/python tests/run.py unit
+
+package: .venv/dev ## The built collection: what it holds, and that it works where nothing else is
+	$(BIN)/python tests/run.py package
+
+publish: .venv/dev build/venv/publish/done build/venv/importer/done ## All that is to be seen before the collection is published
+	$(BIN)/python tests/run.py publish
+
+docs: .venv/dev build/venv/publish/done ## Write the roles' pages, and build the documentation as HTML (build/docsite)
+	$(BIN)/python tools/reference.py
+	tools/docsite build/docsite collections
 
 integration: .venv/dev ## Modules against real servers on loopback
 	$(BIN)/python tests/run.py app artifacts integration
@@ -48,6 +59,9 @@ lock: ## Pin requirements*.in anew, with hashes (needs uv)
 
 .venv/runtime: requirements.txt
 	tools/venv $(PYTHON) requirements.txt $@
+
+build/venv/%/done: tests/requirements/%.txt
+	tools/venv $(PYTHON) $< $@ $(@D)
 
 .venv/dev: requirements.txt requirements-dev.txt tests/packages.txt
 	tools/venv $(PYTHON) requirements-dev.txt $@

@@ -88,6 +88,16 @@ def unit() -> Tally:
     return pytest("unit", "tests/unit")
 
 
+def package() -> Tally:
+    """The built collection, as far as it takes no environments of its own."""
+    return pytest("package", "tests/publish/test_tarball.py", "tests/publish/test_installed.py")
+
+
+def publish() -> Tally:
+    """All that is to be seen before the collection is published; `make publish` has made the environments."""
+    return pytest("publish", "tests/publish")
+
+
 def app() -> Tally:
     """The reference application against a real PostgreSQL and Redis of its own."""
     return pytest("app", "apps/jewelry_shop/tests")
@@ -127,7 +137,15 @@ def molecule(scenario: str) -> Tally:
 
 
 def main() -> int:
-    stages = {"lint": lint, "unit": unit, "app": app, "artifacts": artifacts, "integration": integration}
+    stages = {
+        "lint": lint,
+        "unit": unit,
+        "package": package,
+        "app": app,
+        "artifacts": artifacts,
+        "integration": integration,
+        "publish": publish,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stages", nargs="+", choices=[*stages, "molecule"])
     parser.add_argument("--scenario", default="default", help="the Molecule scenario (default: %(default)s)")

@@ -189,7 +189,7 @@ artifacts:
       sample: v3.6.16
     path:
       description: Folder of the binaries, or the image's archive.
-      type: path
+      type: str
       sample: /home/ops/.cache/celeryops/artifacts/etcd/0f7a1c5a/image.tar
     reference:
       description: Reference of an image, empty for binaries.

@@ -79,7 +79,7 @@ images:
       sample: localhost/celeryops/pause:0.1.7
     archive:
       description: Path of the archive.
-      type: path
+      type: str
       sample: /var/cache/celeryops/artifacts/pause/549e60a0/image.tar
     action:
       description: V(present), V(imported), or V(pending) for what a failure left undone.

@@ -35,11 +35,11 @@ class Installed:
     def collection(self) -> Path:
         return self.collections / FOLDER
 
-    def run(self, program: str, *words: str, env: Mapping[str, str] | None = None) -> str:
+    def run(self, program: str, *words: str, env: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
         """What a program of Ansible's prints, run where no file of the checkout is beside it; it must succeed."""
         done = subprocess.run(
             [str(BIN / program), *words],
-            cwd=self.home,
+            cwd=folder or self.home,
             capture_output=True,
             text=True,
             check=False,

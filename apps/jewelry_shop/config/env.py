@@ -92,7 +92,7 @@ def _one_url_with_password(url: str, password: str, user: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "sentinel") or not parts.hostname:
         raise ValueError("must look like redis://host:port/db")
-    credentials, _, address = parts.netloc.rpartition("@")
+    credentials, _at, address = parts.netloc.rpartition("@")
     ours = f"{quote(user, safe='')}:{quote(password, safe='')}" if password else ""
     if credentials not in ("", ours):  # ours: a child process reads what its parent composed
         raise ValueError("must carry no credentials: the password comes from REDIS_PASSWORD")

@@ -20,7 +20,7 @@ APP_ARGS: dict[str, Any] = {
     "app": {"type": "str", "required": True},
     "python": {"type": "str", "default": "python"},
     "config_maps": {"type": "list", "elements": "str", "default": []},
-    "secrets": {"type": "list", "elements": "str", "default": []},
+    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "env": {"type": "list", "elements": "dict", "default": []},
     "pod_security_context": {"type": "dict", "default": {"runAsNonRoot": True, "runAsUser": 1000}},
     "security_context": {

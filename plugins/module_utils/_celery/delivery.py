@@ -50,11 +50,12 @@ def time_limits(seen: Snapshot, pool: Pool) -> Iterator[Finding]:
     late = [(task["name"], seen.time_limit(pool, task)) for task in tasks if seen.acks_late(pool, task)]
     over = [(name, limit) for name, limit in late if limit is not None and limit >= visibility]
     if over:
-        longest = max(limit for _name, limit in over)
+        names, limits = zip(*over, strict=True)
+        longest = max(limits)
         yield Finding(
             "time-limit-visibility",
             ERROR,
-            f"time limit {longest:g} s and visibility timeout {visibility:g} s: {listed([name for name, _ in over])}",
+            f"time limit {longest:g} s and visibility timeout {visibility:g} s: {listed(names)}",
             f"a late-acked task that may run longer than the visibility timeout: {TWICE}",
             f"task_time_limit in celery_worker_settings below {visibility:g} s, or raise {VISIBILITY}",
             pool.name,

@@ -33,7 +33,7 @@ def broker(app: Any, connections: int, within: float) -> dict[str, Any]:
     }
     roles: list[str] = []
     shown = app.connection_for_write().as_uri()
-    for _ in range(connections):
+    for _number in range(connections):
         try:
             with app.connection_for_write(transport_options=options, connect_timeout=within) as connection:
                 if connection.transport.driver_type != "redis":
@@ -105,7 +105,7 @@ def interval(schedule: Any, now: datetime.datetime) -> float | None:
         # A crontab looks at its clock too: whether the last run was today.
         schedule.nowfun = lambda: moment
         due: list[datetime.datetime] = []
-        for _ in range(2):
+        for _attempt in range(2):
             last, delta, _now = schedule.remaining_delta(moment)
             moment = last + delta
             due.append(moment)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import ItemsView, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -88,7 +88,7 @@ def _routes(routes: Any) -> list[Json]:
     found = []
     for router in routes if isinstance(routes, (list, tuple)) else [routes]:
         pairs = router.items() if isinstance(router, Mapping) else router
-        if not isinstance(pairs, (list, tuple, type({}.items()))):
+        if not isinstance(pairs, (list, tuple, ItemsView)):
             continue
         for pattern, route in pairs:
             told = {"queue": route} if isinstance(route, str) else dict(route or {})

@@ -114,9 +114,9 @@ def _documents(rules: list[dict[str, Any]], name: str, namespace: str, user: str
 
 
 def _subject(user: str) -> dict[str, str]:
-    prefix, _, rest = user.partition("system:serviceaccount:")
+    prefix, _mark, rest = user.partition("system:serviceaccount:")
     if not prefix and rest:
-        namespace, _, account = rest.partition(":")
+        namespace, _colon, account = rest.partition(":")
         return {"kind": "ServiceAccount", "namespace": namespace, "name": account}
     return {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user or "THE-USER"}
 

@@ -145,7 +145,7 @@ class ApplySet:
             )
         kinds = (one.partition(".") for one in annotations[_KINDS].split(",") if one)
         namespaces = (one for one in annotations.get(_NAMESPACES, "").split(",") if one)
-        return Scope(frozenset((group, kind) for kind, _, group in kinds), frozenset((*namespaces, self.namespace)))
+        return Scope(frozenset((group, kind) for kind, _dot, group in kinds), frozenset((*namespaces, self.namespace)))
 
 
 def _annotations(obj: Mapping[str, Any] | None) -> Mapping[str, str]:

@@ -51,11 +51,12 @@ class Access:
     delegated: bool = False
 
 
-def read_access(kubeconfig: str | None, context: str | None, environ: Mapping[str, str] = os.environ) -> Access:
+def read_access(kubeconfig: str | None, context: str | None, environ: Mapping[str, str] | None = None) -> Access:
     """The access that options and environment name, looked for as kubectl does.
 
     Raises NoClusterError where the kubeconfig or its context does not exist, KubeError where it makes no sense.
     """
+    environ = os.environ if environ is None else environ
     named = kubeconfig or environ.get("KUBECONFIG") or ""
     paths = [Path(one).expanduser() for one in (named or _DEFAULT).split(os.pathsep) if one]
     present = [path for path in paths if path.exists()]

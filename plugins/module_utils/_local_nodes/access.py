@@ -29,7 +29,7 @@ class Access:
 def read(podman: Podman, container: str, key: str) -> Access:
     """Read through podman, not over the network: the key is the node's own, not whoever's answers first."""
     text = podman.execute(container, f"cat {_HOST_KEY}.pub 2>/dev/null || echo; cat {_AUTHORIZED} 2>/dev/null || true")
-    first, _, rest = text.partition("\n")
+    first, _newline, rest = text.partition("\n")
     return Access(" ".join(first.split()[:2]), key.strip() in rest.splitlines())
 
 

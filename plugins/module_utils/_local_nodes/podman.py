@@ -17,6 +17,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._local_nodes.pl
     SPEC_LABEL,
     Action,
     Container,
+    Node,
     Observed,
     Platform,
 )
@@ -125,11 +126,9 @@ class Podman:
         elif action.kind == "volume":
             run([self._binary, "volume", "create", *label, action.name])
         elif action.node is not None:
-            run(self._create_container(action, platform, label))
+            run(self._create_container(action, action.node, platform, label))
 
-    def _create_container(self, action: Action, platform: Platform, label: list[str]) -> list[str]:
-        node = action.node
-        assert node is not None  # noqa: S101 - narrows the type; _create checked it
+    def _create_container(self, action: Action, node: Node, platform: Platform, label: list[str]) -> list[str]:
         # Images in a node carry set-uid programs and device nodes; podman mounts volumes without either by
         # default.
         volumes = [

@@ -32,9 +32,9 @@ def _read() -> Cluster:
     code, nodes = get("/api/v1/nodes")
     if code != 200:
         return Cluster()
-    _, dns = get(f"/apis/apps/v1{_SYSTEM}/deployments/coredns")
-    _, config = get(f"/api/v1{_SYSTEM}/configmaps/coredns")
-    _, version = get("/version")
+    _status, dns = get(f"/apis/apps/v1{_SYSTEM}/deployments/coredns")
+    _status, config = get(f"/api/v1{_SYSTEM}/configmaps/coredns")
+    _status, version = get("/version")
     dns = dns or {}
     return Cluster(
         initialised=status(f"/apis/apps/v1{_SYSTEM}/daemonsets/kube-proxy") == 200,

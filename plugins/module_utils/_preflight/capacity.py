@@ -97,7 +97,7 @@ def room(nodes: Iterable[Node], workloads: Iterable[Pods]) -> list[Finding]:
     nodes, workloads = list(nodes), list(workloads)
     left = {node.name: [node.cpu, node.memory] for node in nodes}
     homeless: dict[str, int] = {}
-    singles = sorted((w for w in workloads for _ in range(w.most)), key=lambda w: (-w.cpu, -w.memory, w.name))
+    singles = sorted((w for w in workloads for _number in range(w.most)), key=lambda w: (-w.cpu, -w.memory, w.name))
     for pod in singles:
         fitting = [name for name, (c, m) in left.items() if c >= pod.cpu and m >= pod.memory]
         if not fitting:

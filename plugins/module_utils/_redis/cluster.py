@@ -113,7 +113,7 @@ class Cluster:
     def _ask(self, targets: Sequence[Target], pods: Sequence[Pod], *, write: bool) -> tuple[tuple[Answer, ...], ...]:
         here = next((pod for pod in pods if pod.ready), None) or next((pod for pod in pods if pod.replication), None)
         if not targets or not here:
-            return tuple(() for _ in targets)
+            return tuple(() for _target in targets)
         mark = secrets.token_hex(8)
         text = script(targets, self.password, mark=mark, seconds=self.timeout, write=write)
         done = self.shell(here.name, text, timeout=total_timeout(targets, self.timeout))

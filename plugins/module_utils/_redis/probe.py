@@ -153,7 +153,7 @@ def _answer(address: str, body: list[str], status: str, mark: str) -> Answer:
 
 def parse(output: str, count: int, mark: str) -> tuple[tuple[Answer, ...], ...]:
     """The answers of each of ``count`` targets, in the order in which the script asked."""
-    answers: list[list[Answer]] = [[] for _ in range(count)]
+    answers: list[list[Answer]] = [[] for _number in range(count)]
     index, address, body = -1, "", list[str]()
     for line in output.replace("\r", "").split("\n"):
         words = line.split(" ")

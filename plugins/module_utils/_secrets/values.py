@@ -129,7 +129,7 @@ def make_value(spec: KeySpec) -> str:
     if spec.charset == "fernet":
         return base64.urlsafe_b64encode(secrets.token_bytes(_FERNET_BYTES)).decode()
     alphabet = _ALPHABETS[spec.charset]
-    return "".join(secrets.choice(alphabet) for _ in range(spec.length))
+    return "".join(secrets.choice(alphabet) for _number in range(spec.length))
 
 
 def problem_with(spec: KeySpec, present: bytes) -> str | None:

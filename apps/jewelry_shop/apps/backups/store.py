@@ -27,7 +27,7 @@ def make(task_id: str, kind: str, suffix: str, write: Callable[[Path], int], ten
 
     The dump happens outside of any transaction of ours, so that it holds no row locks for its length.
     """
-    backup, _ = Backup.objects.get_or_create(task_id=task_id, kind=kind, tenant=tenant)
+    backup, _made = Backup.objects.get_or_create(task_id=task_id, kind=kind, tenant=tenant)
     if backup.state == Backup.State.COMPLETE:
         return backup
     stamp = backup.started_at.strftime("%Y%m%dT%H%M%SZ")

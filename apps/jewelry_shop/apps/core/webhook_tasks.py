@@ -23,5 +23,5 @@ def retry_failed_deliveries() -> dict[str, int]:
 def clean_deliveries() -> dict[str, int]:
     """Forget deliveries that ended, well or not, more than 30 days ago."""
     ended = WebhookDelivery.objects.exclude(state=WebhookDelivery.State.PENDING)
-    deleted, _ = ended.filter(finished_at__lt=timezone.now() - KEEP).delete()
+    deleted, _by_model = ended.filter(finished_at__lt=timezone.now() - KEEP).delete()
     return {"deleted": deleted}

@@ -58,7 +58,7 @@ def send_alert_digest() -> dict[str, Any]:
     opened = Alert.objects.filter(opened_at__gte=yesterday, opened_at__lt=today).order_by("opened_at")
     unresolved = Alert.objects.filter(resolved_at__isnull=True).count()
     with transaction.atomic():
-        digest, _ = Digest.objects.get_or_create(
+        digest, _made = Digest.objects.get_or_create(
             day=yesterday.date(), defaults={"opened": opened.count(), "unresolved": unresolved}
         )
         digest = Digest.objects.select_for_update().get(pk=digest.pk)

@@ -67,5 +67,5 @@ def _price(item: Item, per_gram: Decimal) -> Decimal:
 @shared_task
 def clean_gold_rates() -> dict[str, int]:
     """Drop rates older than 90 days; prices keep their own history."""
-    deleted, _ = GoldRate.objects.filter(slot__lt=timezone.now() - KEEP).delete()
+    deleted, _by_model = GoldRate.objects.filter(slot__lt=timezone.now() - KEEP).delete()
     return {"deleted": deleted}

@@ -72,7 +72,7 @@ def clean_report_files() -> dict[str, int]:
 @shared_task
 def clean_executions() -> dict[str, int]:
     """Forget runs older than 90 days."""
-    deleted, _ = Execution.objects.filter(finished_at__lt=timezone.now() - KEEP_EXECUTIONS).delete()
+    deleted, _by_model = Execution.objects.filter(finished_at__lt=timezone.now() - KEEP_EXECUTIONS).delete()
     return {"deleted": deleted}
 
 

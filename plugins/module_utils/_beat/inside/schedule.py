@@ -105,7 +105,7 @@ def _priority_rule(app: Any, path: str | None) -> Callable[[int], int]:
     if path is None:
         redis = app.connection_for_write().transport.driver_type == "redis"
         return priority.redis_priority if redis else lambda declared: declared
-    module, _, name = path.partition(":")
+    module, _colon, name = path.partition(":")
     try:
         rule: Callable[[int], int] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as problem:

@@ -111,7 +111,7 @@ class Aggregator:
         """For the remote-control answer."""
         with self._lock:
             totals = {}
-            for (_, state), count in self._finished.items():
+            for (_name, state), count in self._finished.items():
                 totals[state] = totals.get(state, 0) + count
             return {"tasks": totals, "lost": sum(self._lost.values()), "beat": dict(self._beat)}
 

@@ -10,7 +10,7 @@ ITEMS = (("RING-1", 18, "4.200", "35"), ("CHAIN-1", 22, "12.500", "28"), ("COIN-
 
 def create(apps, schema_editor):
     using = schema_editor.connection.alias
-    tenant, _ = (
+    tenant, _made = (
         apps.get_model("core", "Tenant")
         .objects.using(using)
         .get_or_create(slug=SLUG, defaults={"name": "Reference shop"})
