@@ -32,6 +32,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery import 
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import inside as celery_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._doctor import inside as doctor_inside
+from ansible_collections.celeryops.platform.plugins.module_utils._drill import inside as drill_inside
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 __all__ = ["Answer", "AppError", "Outcome", "command", "interpret", "manifest", "visit", "work"]
@@ -48,6 +49,7 @@ PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "settings": (common, survey),
     "census": (common, backlog, census),
     "letters": (common, inside_letters),
+    "drill": (common, drill_inside),
     "validate": (common, backlog, celery_inside, look),
     "doctor": (common, tables, backlog, celery_inside, doctor_inside),
 }

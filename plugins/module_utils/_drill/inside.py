@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A drill's tasks, sent and read from inside a worker's container.
 
-The text of this file is fed to the container's Python, so it stands alone. The workers record the starts and ends of
+The workers record the starts and ends of
 tasks that carry the drill's header, whatever the task: the application knows nothing of drills.
 """
 
@@ -15,13 +15,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 from typing import Any
 
-__all__ = ["answer", "main"]
+__all__ = ["main"]
 
 
-def answer(options: dict[str, Any]) -> dict[str, Any]:
+def main(options: dict[str, Any]) -> dict[str, Any]:
     """Options: app, run; do: send, read or clear; for send also task, queue, argument, holds.
 
     Answer: ids of what was sent, the workers that keep records, and what they have recorded of the run.
@@ -55,13 +54,3 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
                 "workers": [worker.decode() for worker in client.zrange(ledger.workers, 0, -1)],
                 "lines": [json.loads(line) for line in client.lrange(ledger.drill(run), 0, -1)],
             }
-
-
-def main(text: str) -> None:
-    try:
-        found = answer(json.loads(text))
-    except Exception as exc:
-        found = {"problem": f"{type(exc).__name__}: {exc}"}
-    print("CELERYOPS-ANSWER " + json.dumps(found), flush=True)
-    # An application may have left threads behind that would hold the exit up.
-    os._exit(0)

@@ -10,7 +10,6 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import Call
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.worker_pod import ask, pods_of
-from ansible_collections.celeryops.platform.plugins.module_utils._drill import inside
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Budget
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.run import Plan, drill
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.workload import Workload
@@ -85,7 +84,7 @@ def perform(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: bo
     def worker(do: str, options: Mapping[str, Any]) -> dict[str, Any]:
         # Each time another pod may be the one that stays.
         pods = pods_of(api, namespace, params["workers"])
-        return ask(execute, pods, params["python"], inside, {"app": params["app"], "do": do, **options})
+        return ask(execute, pods, params["python"], "drill", {"app": params["app"], "do": do, **options})
 
     result.update(changed=True)
     drill(site, worker, plan, result)

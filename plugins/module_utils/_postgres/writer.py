@@ -73,7 +73,8 @@ class Writer:
     def prepare(self) -> None:
         self.connect()
         self.connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {self.request['table']} (client text, n bigint, attempt int, PRIMARY KEY (client, n))"
+            f"CREATE TABLE IF NOT EXISTS {self.request['table']}"
+            " (client text, n bigint, attempt int, PRIMARY KEY (client, n))"
         )
         (last,) = self.connection.execute(
             f"SELECT coalesce(max(n), 0) FROM {self.request['table']} WHERE client = %s",  # noqa: S608
