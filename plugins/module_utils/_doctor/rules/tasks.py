@@ -29,7 +29,7 @@ __all__ = ["RULES"]
 _SETTLED = 60.0
 # Seconds without evidence of consuming; the probes allow as much.
 _SILENT = 60.0
-_UNSENT = r"Couldn't apply scheduled task|could not be sent"
+_UNSENT = r"Couldn't apply scheduled task|could not be sent|no due time can be claimed"
 
 
 def _control(seen: Snapshot) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -78,10 +78,11 @@ class Beat:
             self.alive.allow(self.limit + pause, what)
 
     def stand_by(self):
-        """Loaded and waiting. Once per look at the lease is often enough for the files."""
+        """Loaded and waiting."""
         self.term = None
-        # What this one has not written is old by now: another one has acted.
-        getattr(self.scheduler, "_dirty", set()).clear()
+        if self.candidate.lost():
+            # Last runs that this one has not written yet are older than those of the other one.
+            getattr(self.scheduler, "_dirty", set()).clear()
         if self.candidate.works():
             self.alive.allow(self.limit, self.candidate.told())
         if self.candidate.waits():
@@ -107,13 +108,13 @@ class Beat:
             self.unclaimable(problem)
             return False
         self.scheduler._heap = None
-        self.term, self.unclaimed = term, None
+        self.term, self.unclaimed, self.refused = term, None, None
         self.claimed.clear()
         return True
 
     def unclaimable(self, problem):
         if isinstance(problem, ClaimsRefused):
-            logger.warning("beat: due times are not claimed, for the broker lets this user do it: %s", problem)
+            logger.warning("beat: due times are not claimed, for the broker does not let this user do it: %s", problem)
             self.claims = None
             return
         if isinstance(problem, Fenced):
@@ -127,10 +128,10 @@ class Beat:
     def is_due(self, entry):
         """Claims what is due; what cannot be claimed stays due and costs no run."""
         due, pause = self._is_due(entry)
+        if due and not self.acts():
+            return schedstate(False, 0)
         if not due or self.claims is None:
             return due, pause
-        if not self.acts():
-            return schedstate(False, 0)
         try:
             found = self.claim(entry)
         except ClaimError as problem:

@@ -156,6 +156,11 @@ class Candidate:
         """Whether this one, which does not act, could soon."""
         return self.works() and self.problem is None and self.election.seen is not None
 
+    def lost(self):
+        """Whether another one was seen to hold the lease."""
+        seen = self.election.seen
+        return seen is not None and seen.holder not in ("", self.election.identity)
+
     def told(self):
         """In words, for the probe and the log."""
         election, now = self.election, since_boot()
