@@ -32,6 +32,8 @@ PAUSE = 1.0
 ATTEMPTS = 3
 # Seconds
 MARGIN = 10.0
+# Rounds of tasks for each repetition, where the workers are quicker than the drill
+MOST_ROUNDS = 5
 
 
 class Site(Protocol):
@@ -114,6 +116,20 @@ class Load:
                 found[event.pod] = max(left, found.get(event.pod, 0.0))
         return found
 
+    def find_busy(self, enough: float = 0.0) -> dict[str, float]:
+        """As :meth:`busy`, of pods that will be for more than ``enough`` seconds; sends more where all is done."""
+        found = {pod: left for pod, left in self.busy().items() if left > enough}
+        if not found and self.done():
+            if self.rounds >= MOST_ROUNDS * self.plan.repetitions:
+                raise CeleryOpsError(
+                    "the tasks are over before anything can be disturbed",
+                    expected=f"a task that runs for {enough:g} s more",
+                    found=f"{len(self.sent)} tasks that have ended",
+                    remedy="raise tasks or longest, and see that argument names what makes the task last",
+                )
+            self.send()
+        return found
+
     def done(self) -> bool:
         return {event.task for event in self.events() if event.what == "ended"} >= set(self.sent)
 
@@ -135,8 +151,8 @@ def _worker_kill(site: Site, load: Load, number: int, kills: list[Kill]) -> Json
     enough = min(MARGIN, load.plan.longest / 2)
 
     def busy() -> bool:
-        left = load.busy()
-        chosen[:] = [pod for pod in site.pods() if left.get(pod["metadata"]["name"], 0.0) > enough]
+        left = load.find_busy(enough)
+        chosen[:] = [pod for pod in site.pods() if pod["metadata"]["name"] in left]
         return len(chosen) > 0
 
     site.wait(busy, "a worker with a task that takes long enough")
@@ -192,7 +208,7 @@ def drill(site: Site, ask: Ask, plan: Plan, result: Json) -> None:
         try:
             for number in range(plan.repetitions):
                 load.send()
-                site.wait(lambda: len(load.busy()) > 0, "a task that runs")
+                site.wait(lambda: len(load.find_busy()) > 0, "a task that runs")
                 result["rounds"].append(DRILLS[plan.name](site, load, number, kills))
         finally:
             site.put_back()

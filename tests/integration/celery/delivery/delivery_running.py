@@ -9,17 +9,49 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis as client_library
-from celery_running import Redis, Running
+from celery_running import FILES, Redis, Running
 from helpers.servers import wait_until
+
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import Call, Execute
 
 HERE = Path(__file__).resolve().parent
 # Seconds of silence after which a worker has lost its messages: a tenth of the role's default
 LEASE = 3.0
+
+
+PODS = [
+    {
+        "metadata": {"name": "celery-worker-1", "namespace": "shop"},
+        "spec": {"containers": [{"name": "worker"}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+]
+
+
+def container(url: str) -> Execute:
+    """The part of a worker's container is played by a process with the same path and environment."""
+
+    def execute(call: Call) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, *call.command[1:]],
+            cwd=HERE,
+            env={**os.environ, "KEPT_URL": url, "PYTHONPATH": str(FILES)},
+            input=call.stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=call.timeout,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return execute
 
 
 def send(app: Any, name: str, *args: Any, **options: Any) -> str:

@@ -68,3 +68,9 @@ def kill_worker(self, after=0.0):
     note(self, "started")
     time.sleep(after)
     os.killpg(0, signal.SIGKILL)
+
+
+@app.task
+def hold(hold=0):
+    """Any task of any application: it writes nothing down."""
+    time.sleep(hold)

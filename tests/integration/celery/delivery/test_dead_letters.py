@@ -6,18 +6,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from celery_running import FILES, Redis
-from delivery_running import HERE, Book, Worker, send
+from celery_running import Redis
+from delivery_running import PODS, Book, Worker, container, send
 from helpers.servers import wait_until
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import Call
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.letters import (
     REDACTED,
     Ask,
@@ -28,36 +24,14 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.worker_
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 Fleet = Callable[..., Worker]
-PODS = [
-    {
-        "metadata": {"name": "celery-worker-1", "namespace": "shop"},
-        "spec": {"containers": [{"name": "worker"}]},
-        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-    }
-]
 ALL: dict[str, Any] = {"ids": None, "all": True, "task": None}
 
 
 @pytest.fixture
 def worker_pod(redis: Redis) -> Ask:
-    """The container's part is played by a process with the same path and environment."""
-
-    def execute(call: Call) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, *call.command[1:]],
-            cwd=HERE,
-            env={**os.environ, "KEPT_URL": redis.url, "PYTHONPATH": str(FILES)},
-            input=call.stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=call.timeout,
-        )
-        return done.returncode, done.stdout, done.stderr
-
     def asked(do: str, tags: Sequence[str], arguments: bool) -> dict[str, Any]:
         options = {"app": "kept", "do": do, "tags": list(tags), "arguments": arguments}
-        return ask(execute, PODS, "python", "letters", options)
+        return ask(container(redis.url), PODS, "python", "letters", options)
 
     return asked
 
