@@ -140,3 +140,25 @@ def test_nothing_is_left_to_do(healed: Healed, tmp_path: Path) -> None:
     assert healed.mark
     changed = [name for name, result in run_site(tmp_path).items() if result.get("changed")]
     assert changed == []
+
+
+def test_a_run_that_fails_says_why(cluster: Api, tmp_path: Path) -> None:
+    """In a namespace of its own Redis gets an image that no node has: the error has the doctor's first finding."""
+    space = f"test-{uuid.uuid4().hex[:8]}"
+    given = {"platform_namespace": space, "redis_image": "localhost/none-such:1", "redis_wait_timeout": 20}
+    try:
+        done = subprocess.run(
+            ["ansible-playbook", "-i", INVENTORY, "site.yml", "--tags", "namespace,redis", "-e", json.dumps(given)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        )
+        assert done.returncode != 0
+        said = " ".join(done.stdout.partition("TASK [Fail with both]")[2].split())
+        assert "not ready within 20 s" in said or "does not become ready" in said
+        assert "The doctor's first finding: The image localhost/none-such:1 of" in said.replace("''", "'")
+        assert "[image-missing, certain]" in said
+    finally:
+        cluster.delete(ObjectRef("v1", "Namespace", space))

@@ -16,7 +16,7 @@ __all__ = ["Container", "Event", "Pod", "Workload", "command_of", "role_of", "se
 Json = Mapping[str, Any]
 # Reasons for which a container waits when all goes well
 _PATIENT = ("ContainerCreating", "PodInitializing")
-# A pod that is not ready yet is no trouble for so many seconds, unless it says what is wrong.
+# A pod that is not ready is no trouble for so many seconds, unless it says what is wrong: it starts, or is slow.
 STARTING = 120.0
 # A pod that is ready but has ended more often than this within so many seconds will end again.
 RESTLESS = 3
@@ -144,6 +144,8 @@ class Pod:
     ready: bool
     leaving: bool
     age: float
+    # Since when it is not ready, as far as that is known; else as long as it is there
+    unready_for: float
     containers: tuple[Container, ...]
     conditions: tuple[Json, ...] = ()
     spec: Json = field(default_factory=dict)
@@ -180,8 +182,14 @@ class Pod:
         if self.ready:
             return restarts >= RESTLESS and last < RECENTLY
         blocked = any(container.blocked for container in self.containers)
-        failed = any(one.exit_code not in (None, 0) for one in self.containers) or self.phase == "Failed"
-        return blocked or failed or self.unschedulable is not None or restarts > 0 or self.age > STARTING
+        failed = self.phase == "Failed" or any(
+            one.exit_code is not None
+            and one.ended is not None
+            and one.ended < RECENTLY
+            and not (one.init and one.ready)
+            for one in self.containers
+        )
+        return blocked or failed or self.unschedulable is not None or self.unready_for > STARTING
 
     @property
     def state(self) -> str:
@@ -319,6 +327,7 @@ def _refusals(seen: Source, obj: Json) -> Iterator[tuple[str, str]]:
 def _pod(seen: Source, obj: Json, workload: str, role: str) -> Pod:
     meta, status, spec = obj["metadata"], obj.get("status") or {}, obj.get("spec") or {}
     conditions = tuple(status.get("conditions") or ())
+    since = next((one.get("lastTransitionTime") for one in conditions if one.get("type") == "Ready"), None)
     return Pod(
         name=meta["name"],
         workload=workload,
@@ -330,6 +339,7 @@ def _pod(seen: Source, obj: Json, workload: str, role: str) -> Pod:
         ready=any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions),
         leaving=bool(meta.get("deletionTimestamp")),
         age=seen.age(meta.get("creationTimestamp")),
+        unready_for=seen.age(since or meta.get("creationTimestamp")),
         containers=tuple(_containers(seen, obj)),
         conditions=conditions,
         spec=spec,
