@@ -1,7 +1,10 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m benchmarks`, from the folder tests: all contenders in turn, against one API server and etcd of its own."""
+"""`python -m benchmarks`, from the folder tests: all contenders in turn, against one API server and etcd of its own.
+
+With `--probes` it is what a probe of a worker costs instead.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ from helpers.apiserver import ApiServer, running_api_server
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef, connect
 
+from . import probes
 from .contenders import CONTENDERS, Contender, Place, environment, kubernetes_core
 from .measure import AuditLog, run
 from .objects import KINDS, REVISION, application_set, with_revision
-from .report import Results
+from .report import Results, Target
 
 Json = dict[str, Any]
 
@@ -113,8 +117,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[20, 100, 500], help="multiples of ten")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS], help="some of the contenders")
+    parser.add_argument("--probes", action="store_true", help="what a probe of a worker costs, instead of manifests")
     parser.add_argument("--output", type=Path, help="folder for benchmarks.json and benchmarks.rst")
     arguments = parser.parse_args(argv)
+    if arguments.probes:
+        where, found = probes.measure(arguments.repetitions)
+        print(f"{where}, {arguments.repetitions} times each")
+        content = probes.content(where, found)
+        return _report("probes", probes.table(found), probes.targets(found), content, arguments.output)
     chosen = [one for one in CONTENDERS if not arguments.only or one.name in arguments.only]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "celeryops/benchmarks")
     needed = any(one.name.startswith("kubernetes.core") for one in chosen)
@@ -129,31 +139,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             for size in arguments.sizes:
                 for number in range(1, arguments.repetitions + 1):
                     benchmark.round([pair for pair in places if pair[0].takes_part(size, number)], size, number)
-    return _report(benchmark.results, arguments.output)
+    results = benchmark.results
+    content = {"rows": [asdict(row) for row in results.rows()]}
+    return _report("benchmarks", results.table(), results.targets(), content, arguments.output)
 
 
-def _report(results: Results, output: Path | None) -> int:
-    table, targets = results.table(), results.targets()
+def _report(name: str, table: str, targets: Sequence[Target], content: Json, output: Path | None) -> int:
     print(f"\n{table}")
     for target in targets:
         print(
-            f"{'reached' if target.reached else 'MISSED '} {target.what}: {target.value:.2f}, at most {target.limit:g}"
+            f"{'reached' if target.reached else 'MISSED '} {target.what}: {target.value:.4g}, at most {target.limit:g}"
         )
     if output:
         machine = {
             "cpus": os.cpu_count(),
             "load": os.getloadavg(),
             "python": platform.python_version(),
-            **{name: version(name) for name in ("ansible-core", "kubernetes", "urllib3", "PyYAML")},
+            **{name: version(name) for name in ("ansible-core", "celery", "kubernetes", "urllib3", "PyYAML")},
         }
-        content = {
-            "machine": machine,
-            "rows": [asdict(row) for row in results.rows()],
-            "targets": [{**asdict(target), "reached": target.reached} for target in targets],
-        }
+        judged = [{**asdict(target), "reached": target.reached} for target in targets]
+        whole = {"machine": machine, **content, "targets": judged}
         output.mkdir(parents=True, exist_ok=True)
-        (output / "benchmarks.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (output / "benchmarks.rst").write_text(table, encoding="utf-8")
+        (output / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        (output / f"{name}.rst").write_text(table, encoding="utf-8")
     return 0 if all(target.reached for target in targets) else 1
 
 

@@ -13,7 +13,7 @@ from statistics import median
 from .measure import Run
 from .objects import KINDS
 
-__all__ = ["Results", "Row", "Target"]
+__all__ = ["Results", "Row", "Target", "grid"]
 
 Cell = tuple[str, str, int]
 OURS = "manifests"
@@ -109,7 +109,7 @@ class Results:
             )
             for row in self.rows()
         ]
-        return _grid(heads, lines)
+        return grid(heads, lines)
 
 
 def _order(item: tuple[Cell, list[Run]]) -> tuple[int, int]:
@@ -133,7 +133,8 @@ def _slopes(rows: Mapping[Cell, Row]) -> tuple[float, float] | None:
     return unchanged * 1000 / (large - small), changed * 1000 / ((large - small) / 10)
 
 
-def _grid(heads: list[str], lines: Iterable[tuple[str, ...]]) -> str:
+def grid(heads: list[str], lines: Iterable[tuple[str, ...]]) -> str:
+    """A table in reStructuredText."""
     cells = [tuple(heads), *lines]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
     rule = " ".join("=" * max(width, 2) for width in widths)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from benchmarks.__main__ import main
 from benchmarks.objects import KINDS
 
@@ -26,3 +27,14 @@ def test_the_benchmark_counts_what_each_contender_asks_the_server(tmp_path: Path
     }
     assert requests["manifests", "unchanged"] <= len(KINDS) + 4
     assert requests["manifests", "new"] > SIZE
+
+
+def test_the_benchmark_of_probes_runs_both_and_judges_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    main(["--probes", "--repetitions", "2", "--output", str(tmp_path)])
+    report = json.loads((tmp_path / "probes.json").read_text(encoding="utf-8"))
+    ours, ping = report["rows"]
+    assert [row["command"] for row in (ours, ping)] == ["probe.sh", "inspect ping -d"]
+    assert {row["runs"] for row in (ours, ping)} == {2}
+    assert (ours["cpu_ratio"], ours["wall_ratio"]) == (1.0, 1.0)
+    assert [target["limit"] for target in report["targets"]] == [0.05]
