@@ -44,9 +44,12 @@ options:
         elements: str
         required: true
       replicas:
-        description: Number of pods.
+        description: Number of pods; of an autoscaled pool the least.
         type: int
         required: true
+      max_replicas:
+        description: The most pods that an autoscaler may make; left out without one.
+        type: int
       max_surge:
         description: Further pods during an update, as a number or a percentage.
         type: raw
@@ -209,6 +212,7 @@ POOL: dict[str, Any] = {
     },
     "queues": {"type": "list", "elements": "str", "required": True},
     "replicas": {"type": "int", "required": True},
+    "max_replicas": {"type": "int"},
     "max_surge": {"type": "raw", "default": 0},
     "concurrency": {"type": "int", "required": True},
     "grace_period": {"type": "int", "default": 60},

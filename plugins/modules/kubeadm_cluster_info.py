@@ -69,7 +69,9 @@ version:
   type: str
   sample: v1.36.3
 nodes:
-  description: The nodes by the API server's account.
+  description:
+    - The nodes by the API server's account. C(serving) says why the kubelet's serving certificate must be signed anew;
+      it is empty for one of the cluster's own authority.
   returned: always
   type: list
   elements: dict
@@ -81,6 +83,7 @@ nodes:
       reason: kubelet is posting ready status
       version: v1.36.3
       runtime: containerd://v2.2.3
+      serving: ""
 corefile:
   description: CoreDNS's configuration.
   returned: always

@@ -187,6 +187,30 @@ def disruption(seen: Snapshot, pool: Pool) -> Iterator[Finding]:
         )
 
 
+def autoscaling(seen: Snapshot, pool: Pool) -> Iterator[Finding]:
+    """What an autoscaler needs: figures of what the pods use, and a request to compare them with."""
+    if pool.max_replicas is None:
+        return
+    if seen.limits.metrics_problem:
+        yield Finding(
+            "metrics-api",
+            ERROR,
+            f"autoscale by CPU, and {seen.limits.metrics_problem}",
+            "the autoscaler learns nothing of the pods and leaves the pool at its minimum, whatever waits",
+            "bring metrics-server to the cluster, as role metrics_server does, or no autoscale in celery_worker_pools",
+            pool.name,
+        )
+    if not (_worker(pool).get("requests") or _worker(pool).get("limits") or {}).get("cpu"):
+        yield Finding(
+            "autoscale-request",
+            ERROR,
+            "autoscale by CPU, and no CPU request",
+            "its target is a share of the request: without one the autoscaler never acts",
+            "a CPU request in the pool's resources",
+            pool.name,
+        )
+
+
 def redis(seen: Snapshot) -> Iterator[Finding]:
     """Connections to the broker, and what it throws away when it is full."""
     found = seen.survey["redis"]
@@ -280,5 +304,5 @@ def _mebi(number: int) -> str:
     return f"{number / MEBI:.0f} MiB"
 
 
-POOL_RULES = (memory, limit_range, pool_kind, disruption)
+POOL_RULES = (memory, limit_range, pool_kind, disruption, autoscaling)
 PLATFORM_RULES = (redis, database)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.autoscale import autoscaling
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 __all__ = ["DEFAULT", "complete", "words"]
@@ -32,7 +33,9 @@ def complete(pools: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any], wo
     """Every pool with every field; raises CeleryOpsError for names that cannot be.
 
     ``defaults`` are the fields of a pool that declares none. Mappings of MERGED are merged, lists of APPENDED are
-    appended to, all else is replaced. ``deployment`` is added, the name of the pool's Deployment.
+    appended to, all else is replaced. ``replicas`` of an autoscaled pool is its minimum. Added are ``deployment``, the
+    name of the pool's Deployment, ``max_replicas``, the most pods that an autoscaler may make, None without one, and
+    ``disruption``, what the PodDisruptionBudget says.
     """
     if not pools:
         raise CeleryOpsError(
@@ -56,9 +59,18 @@ def _complete(pool: Mapping[str, Any], defaults: Mapping[str, Any], workload: st
         found["concurrency"] = 1
     for field in ("replicas", "concurrency", "min_available"):
         found[field] = int(found[field])
-    if "min_available" not in pool:
-        # A small pool must let a pod go as well.
-        found["min_available"] = max(0, min(found["min_available"], found["replicas"] - 1))
+    found["autoscale"] = autoscaling(found["name"], found.get("autoscale"), found["replicas"])
+    found["replicas"] = found["autoscale"].get("min", found["replicas"])
+    found["max_replicas"] = found["autoscale"].get("max")
+    if "min_available" in pool or not found["autoscale"]:
+        if "min_available" not in pool:
+            # A small pool must let a pod go as well.
+            found["min_available"] = max(0, min(found["min_available"], found["replicas"] - 1))
+        found["disruption"] = {"minAvailable": found["min_available"]}
+    else:
+        # A number that fits the minimum would let nearly all pods of a busy pool go at once.
+        found["min_available"] = 0
+        found["disruption"] = {"maxUnavailable": 1}
     return found
 
 

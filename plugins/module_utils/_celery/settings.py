@@ -77,13 +77,14 @@ def unchecked(seen: Snapshot) -> list[str]:
 
 def pool_of(given: Mapping[str, Any]) -> Pool:
     """A pool from the option of the module; raises CeleryOpsError for a surge that is none."""
-    replicas = int(given["replicas"])
+    replicas, most = int(given["replicas"]), given["max_replicas"]
     return Pool(
         name=given["name"],
         kind=given["kind"],
         queues=tuple(given["queues"]),
         replicas=replicas,
-        max_surge=_surge(given["max_surge"], replicas),
+        max_replicas=most,
+        max_surge=_surge(given["max_surge"], max(replicas, most or 0)),
         concurrency=given["concurrency"],
         grace_period=float(given["grace_period"]),
         min_available=given["min_available"],
@@ -112,8 +113,8 @@ def _surge(value: Any, replicas: int) -> int:
     return -(-replicas * int(number) // 100) if text.endswith("%") else int(number)
 
 
-def limits_of(params: Mapping[str, Any], limit_ranges: Sequence[dict[str, Any]]) -> Limits:
-    """Limits from the options of the module and the namespace's LimitRanges."""
+def limits_of(params: Mapping[str, Any], limit_ranges: Sequence[dict[str, Any]], metrics_problem: str = "") -> Limits:
+    """Limits from the options of the module, the namespace's LimitRanges, and what the metrics API is."""
     pooler = params["pooler"] or {}
     return Limits(
         pooler_client_connections=pooler.get("client_connections"),
@@ -121,4 +122,5 @@ def limits_of(params: Mapping[str, Any], limit_ranges: Sequence[dict[str, Any]])
         pooler_replicas=pooler.get("replicas") or 1,
         limit_ranges=tuple(limit_ranges),
         longest_eta=params["longest_eta"],
+        metrics_problem=metrics_problem,
     )

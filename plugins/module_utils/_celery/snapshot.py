@@ -44,6 +44,8 @@ class Pool:
     kind: str = "prefork"
     queues: tuple[str, ...] = ()
     replicas: int = 1
+    # The most that an autoscaler may make; None without one
+    max_replicas: int | None = None
     max_surge: int = 0
     concurrency: int = 1
     grace_period: float = 60.0
@@ -62,8 +64,8 @@ class Pool:
 
     @property
     def pods(self) -> int:
-        """Pods at the same time, those of a rolling update included."""
-        return self.replicas + self.max_surge
+        """The most pods at the same time, those of a rolling update included."""
+        return max(self.replicas, self.max_replicas or 0) + self.max_surge
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Limits:
     limit_ranges: tuple[Json, ...] = ()
     # The longest countdown or ETA that producers use, in seconds
     longest_eta: float = 0.0
+    # Why an autoscaler would not learn what the pods use; empty where it does, or where there is none
+    metrics_problem: str = ""
 
 
 @dataclass(frozen=True)

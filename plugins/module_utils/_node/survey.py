@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._node import serving
 from ansible_collections.celeryops.platform.plugins.module_utils._node.api import ADMIN, get, status
 from ansible_collections.celeryops.platform.plugins.module_utils._node.cluster import (
     Cluster,
@@ -54,6 +55,14 @@ def _fingerprint() -> str:
 
 def survey(names: Sequence[str], *, wait_for: str, timeout: float, result: dict[str, Any]) -> None:
     """Fill ``result`` with the last reading; an error when what is waited for does not come."""
+    try:
+        _survey(names, wait_for=wait_for, timeout=timeout, result=result)
+    finally:
+        for node in result.get("nodes", []):
+            node["serving"] = serving.problem(node["address"])
+
+
+def _survey(names: Sequence[str], *, wait_for: str, timeout: float, result: dict[str, Any]) -> None:
     deadline = time.monotonic() + timeout
     while True:
         cluster = _read()

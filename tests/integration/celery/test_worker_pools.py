@@ -182,6 +182,37 @@ def test_a_pool_that_left_the_variable_goes(tmp_path: Path, kubeconfig: Path, na
     assert api.get(ObjectRef("v1", "ConfigMap", "somebody-elses", namespace)) is not None
 
 
+AUTOSCALE = {"min": 2, "max": 6, "cpu": 60, "scale_down_stabilization": 30}
+
+
+def test_an_autoscaled_pool(tmp_path: Path, kubeconfig: Path, namespace: str) -> None:
+    """In check mode the role that brings the metrics API may only have said so."""
+    pools = [{"name": "default", "autoscale": AUTOSCALE}, {"name": "reports"}]
+    status, results, printed = play(tmp_path, kubeconfig, namespace, {"celery_worker_pools": pools})
+    assert status == 0, printed
+    found = objects(results)
+    assert {name for kind, name in found if kind == "HorizontalPodAutoscaler"} == {"celery-worker"}
+    spec = found["HorizontalPodAutoscaler", "celery-worker"]["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6)
+    assert spec["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 60}
+    assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 30
+    assert spec["behavior"]["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
+    assert found["Deployment", "celery-worker"]["spec"]["replicas"] == 2
+    assert found["PodDisruptionBudget", "celery-worker"]["spec"]["maxUnavailable"] == 1
+    assert found["PodDisruptionBudget", "celery-worker-reports"]["spec"]["minAvailable"] == 2
+    check = next(result for task, result in results.items() if "Refuse settings" in task)
+    assert "the metrics API: the cluster serves no metrics API" in check["unchecked"]
+
+
+def test_no_metrics_api_stops_before_anything_is_applied(tmp_path: Path, kubeconfig: Path, namespace: str) -> None:
+    pools = [{"name": "default", "autoscale": AUTOSCALE}]
+    status, results, printed = play(tmp_path, kubeconfig, namespace, {"celery_worker_pools": pools}, check=False)
+    assert status != 0
+    assert not [task for task in results if "Apply the workers" in task]
+    assert "[metrics-api]" in printed
+    assert "role metrics_server" in printed
+
+
 def test_contradictions_stop_before_anything_is_applied(tmp_path: Path, kubeconfig: Path, namespace: str) -> None:
     pools = [{"name": "default", "queues": ["celery"], "grace_period": 45, "min_available": 3}]
     status, results, printed = play(tmp_path, kubeconfig, namespace, {"celery_worker_pools": pools})
@@ -198,6 +229,8 @@ def test_contradictions_stop_before_anything_is_applied(tmp_path: Path, kubeconf
         ({"name": "a", "queue": "celery"}, "queue. Supported parameters"),
         ({"name": "Not A Label"}, "different names of small letters"),
         ({"kind": "solo"}, "different names of small letters"),
+        ({"name": "a", "autoscale": {"max": 1}}, "max 1 below min 3"),
+        ({"name": "a", "autoscale": {"maximum": 4}}, "no field 'maximum'"),
     ],
 )
 def test_bad_input(tmp_path: Path, kubeconfig: Path, namespace: str, pool: dict[str, Any], says: str) -> None:

@@ -38,7 +38,8 @@ def one(**pool: Any) -> dict[str, Any]:
 def test_the_default_pool_has_the_name_of_the_workload() -> None:
     found = complete([{"name": "default"}, {"name": "reports"}], DEFAULTS, "celery-worker")
     assert [pool["deployment"] for pool in found] == ["celery-worker", "celery-worker-reports"]
-    assert found[0] == {**DEFAULTS, "name": "default", "deployment": "celery-worker", "replicas": 3}
+    added = {"name": "default", "deployment": "celery-worker", "replicas": 3, "disruption": {"minAvailable": 2}}
+    assert found[0] == {**DEFAULTS, **added, "autoscale": {}, "max_replicas": None}
 
 
 def test_a_pool_adds_to_some_fields_and_replaces_the_others() -> None:
@@ -64,6 +65,51 @@ def test_a_small_pool_lets_a_pod_go(replicas: int, available: int) -> None:
 def test_what_a_pool_says_itself_is_left_to_the_check_of_the_settings() -> None:
     assert one(replicas=1, min_available=1)["min_available"] == 1
     assert one(kind="solo", concurrency=2)["concurrency"] == 2
+
+
+def test_an_autoscaled_pool_starts_at_its_minimum_which_is_what_it_was_sized_for() -> None:
+    assert one(autoscale={"max": 8})["autoscale"] == {
+        "min": 3,
+        "max": 8,
+        "cpu": 75,
+        "scale_up_stabilization": 0,
+        "scale_down_stabilization": 300,
+        "scale_down_pods": 1,
+        "scale_down_period": 60,
+    }
+    pool = one(autoscale={"min": 2, "max": "8", "cpu": 50})
+    assert (pool["replicas"], pool["max_replicas"], pool["autoscale"]["cpu"]) == (2, 8, 50)
+
+
+def test_an_autoscaled_pool_lets_one_pod_go_however_many_there_are() -> None:
+    pool = one(autoscale={"min": 2, "max": 8})
+    assert (pool["disruption"], pool["min_available"]) == ({"maxUnavailable": 1}, 0)
+    pool = one(autoscale={"min": 2, "max": 8}, min_available=1)
+    assert (pool["disruption"], pool["min_available"]) == ({"minAvailable": 1}, 1)
+
+
+def test_a_pool_may_leave_the_autoscaling_of_the_others_out() -> None:
+    defaults = {**DEFAULTS, "autoscale": {"max": 5}}
+    found = complete([{"name": "default"}, {"name": "reports", "autoscale": {}}], defaults, "celery-worker")
+    assert [pool["max_replicas"] for pool in found] == [5, None]
+
+
+@pytest.mark.parametrize(
+    ("autoscale", "told"),
+    [
+        ({"min": 2}, "no max"),
+        ({"max": 2}, "max 2 below min 3"),
+        ({"min": 0, "max": 2}, "min 0"),
+        ({"max": 4, "cpu": 0}, "cpu 0"),
+        ({"max": 4, "memory": 1}, "no field 'memory'"),
+        ({"max": 4, "scale_down_pods": 0}, "scale_down_pods 0"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(autoscale: dict[str, int], told: str) -> None:
+    with pytest.raises(CeleryOpsError, match=told) as caught:
+        one(autoscale=autoscale)
+    assert "'reports'" in str(caught.value)
+    assert caught.value.remedy
 
 
 def test_solo_runs_one_task_at_a_time() -> None:

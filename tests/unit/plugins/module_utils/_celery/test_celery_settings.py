@@ -101,6 +101,7 @@ GIVEN: dict[str, Any] = {
     "kind": "prefork",
     "queues": ["reports"],
     "replicas": 3,
+    "max_replicas": None,
     "max_surge": "25%",
     "concurrency": 2,
     "grace_period": 60,
