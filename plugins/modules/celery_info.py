@@ -50,16 +50,7 @@ options:
     default: 3
 extends_documentation_fragment:
   - celeryops.platform.kube
-attributes:
-  check_mode:
-    description: It never changes anything.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  idempotent:
-    description: It never changes anything.
-    support: full
+  - celeryops.platform.read_only
 """
 
 EXAMPLES = r"""

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from helpers.modules import run_module
+from helpers.plays import play
 from helpers.servers import free_port
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, Json, ObjectRef
@@ -74,6 +75,48 @@ def test_without_a_cluster(tmp_path: Path) -> None:
     assert {name: planned[name] for name in NOTHING} == NOTHING
     assert planned["problem"]
     assert run_module("metrics_api_info", args)["failed"] is True
+
+
+def run_role(folder: Path, api_server: Any, *options: str) -> str:
+    """What a run of role metrics_server printed; nothing is waited for, as this server has no controllers."""
+    role = {"ansible.builtin.import_role": {"name": "celeryops.platform.metrics_server"}}
+    given = {"artifacts_images": {"metrics-server": "localhost/metrics-server:1"}, "metrics_server_wait": False}
+    defaults = {"kubeconfig": str(api_server.kubeconfig), "retry_timeout": 1}
+    with play(folder, [role], *options, defaults=defaults, vars=given) as run:
+        run.end()
+        printed = "\n".join(run.output)
+        assert run.process.returncode == 0, printed
+    return printed
+
+
+def test_the_role_serves_it_where_nobody_does(tmp_path: Path, api_server: Any, api: Api) -> None:
+    """Check, apply, check, apply; every object is one that a real API server takes."""
+    ref = ObjectRef("apps/v1", "Deployment", "metrics-server", "kube-system")
+    api.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "kube-system"}},
+        field_manager="test",
+    )
+    try:
+        changed = []
+        for options in (["--check"], [], ["--check"], []):
+            printed = run_role(tmp_path, api_server, *options)
+            # The play notes its results in a file as well.
+            changed.append("changed: [localhost]" in printed.partition("TASK [ansible.builtin.copy]")[0])
+        assert changed == [True, True, False, False]
+        made = api.get(ref)
+        assert made is not None
+        args = made["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert "--kubelet-insecure-tls" not in args
+        assert "--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt" in args
+    finally:
+        for obj in (ref, ObjectRef("apiregistration.k8s.io/v1", "APIService", "v1beta1.metrics.k8s.io", None)):
+            api.delete(obj)
+
+
+def test_the_role_leaves_one_of_others_as_it_is(tmp_path: Path, api_server: Any, api: Api, register: Any) -> None:
+    register(by="others")
+    assert "skipping: [localhost]" in run_role(tmp_path, api_server)
+    assert api.get(ObjectRef("apps/v1", "Deployment", "metrics-server", "kube-system")) is None
 
 
 def openssl(*arguments: object, given: str = "") -> str:
