@@ -32,7 +32,7 @@ DATABASE = "jewelry-shop-db"
 OWNER = "jewelry_app"
 SECRET = f"jewelry-app.{DATABASE}.credentials.postgresql.acid.zalan.do"
 CONFIG = ObjectRef("v1", "ConfigMap", "app-config", NAMESPACE)
-MASTER_URL = f"redis://redis-0.redis-headless.{NAMESPACE}.svc.cluster.local:6379/0"
+MASTER_URL = f"redis://redis-master.{NAMESPACE}.svc.cluster.local:6379/0"
 BALANCED_URL = f"redis://redis.{NAMESPACE}.svc.cluster.local:6379/0"
 INVENTORY = os.environ.get("PLATFORM_INVENTORY", "molecule/inventory")
 
@@ -80,8 +80,8 @@ def sql(api: Api, statements: str) -> str:
 
 
 def redis_cli(api: Api, *words: str) -> str:
-    """A command at the master; the password is in the container's environment."""
-    command = ["sh", "-c", 'exec redis-cli -h "$POD_IP" "$@"', "redis-cli", *words]
+    """A command at the master, whoever it is; the password is in the container's environment."""
+    command = ["redis-cli", "-h", "redis-master", *words]
     done = exec_in_pod(api, NAMESPACE, "redis-0", command, timeout=10)
     assert done.rc == 0, done.stderr
     return done.stdout.strip()

@@ -21,7 +21,7 @@ escaped() { printf %s "$1" | od -An -v -tx1 | tr -d '\n' | sed 's/ /\\x/g'; }
 ask() {
   host=$1 port=$2
   shift 2
-  timeout 2 redis-cli --no-auth-warning -h "$host" -p "$port" "$@" 2>&1 </dev/null || true
+  timeout 3 redis-cli --no-auth-warning -h "$host" -p "$port" "$@" 2>&1 </dev/null || true
 }
 
 field() { printf '%s\n' "$said" | sed -n "/^$1\$/{n;p;q;}"; }

@@ -36,9 +36,8 @@ decide() {
 as_told() {
   if [ "$named" != "$self" ]; then
     master=$named
-  elif [ -n "$doubted" ] && [ "$patience" -gt 0 ] && has_heirs; then
+  elif [ -n "$doubted" ] && [ "$(date +%s)" -lt "$patience" ] && has_heirs; then
     # Up again a moment before another one is promoted, it would take writes that nobody keeps.
-    patience=$((patience - 1))
     reason="the Sentinels are about to promote one of $heirs"
   elif [ "$own" = log ]; then
     master=$self
@@ -126,7 +125,7 @@ if [ -z "${SENTINEL_HOSTS:-}" ]; then
 else
   # shellcheck disable=SC2086 -- a list of names
   set -- $SENTINEL_HOSTS
-  majority=$(($# / 2 + 1)) patience=15 told=''
+  majority=$(($# / 2 + 1)) patience=$(($(date +%s) + 20)) told=''
   until
     decide
     [ -n "$master" ]

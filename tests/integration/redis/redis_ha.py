@@ -87,7 +87,7 @@ class Platform:
             "SENTINEL_RUN": str(place / "run"),
             "SENTINEL_SETTINGS": str(settings),
             "SENTINEL_DOWN_AFTER": "1500",
-            "SENTINEL_FAILOVER_TIMEOUT": "6000",
+            "SENTINEL_FAILOVER_TIMEOUT": "3000",
             "PROXY_SETTINGS": str(settings),
         }
 

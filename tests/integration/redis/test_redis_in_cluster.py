@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Roles namespace and redis and both modules on the full cluster, in a namespace of their own.
 
-The image is the one that the platform's own Redis runs with, so that it is on the nodes already.
+The images are those that the platform's own Redis and proxies run with, so that they are on the nodes already. Who is
+the master changes from test to test.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -20,6 +22,7 @@ from typing import Any
 
 import pytest
 from helpers.modules import ROOT, run_module
+from helpers.servers import wait_until
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
@@ -38,6 +41,7 @@ class Place:
     namespace: str
     folder: Path
     image: str
+    proxy_image: str
 
     @property
     def kubeconfig(self) -> str:
@@ -56,7 +60,8 @@ class Place:
         small = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "128Mi"}}
         playbook = self.folder / "play.json"
         playbook.write_text(json.dumps([play]), encoding="utf-8")
-        given = {"platform_namespace": self.namespace, "redis_image": self.image, "redis_resources": small, **variables}
+        images = {"redis_image": self.image, "redis_proxy_image": self.proxy_image}
+        given = {"platform_namespace": self.namespace, "redis_resources": small, **images, **variables}
         done = subprocess.run(
             ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(given), *options, str(playbook)],
             cwd=ROOT,
@@ -78,6 +83,35 @@ class Place:
         assert done.rc == 0, done.stderr
         return done.stdout.strip()
 
+    @property
+    def master(self) -> str:
+        """The pod that is the master, once everybody agrees on it."""
+        wait_until(lambda: self.module("redis_master_info")["verdict"] == "healthy", "a master that all agree on")
+        return str(self.module("redis_master_info")["master"]["pod"])
+
+    def kill(self, pod: str) -> None:
+        """Ends the server's process, as the kernel would; the container goes with it."""
+        find = 'for p in /proc/[0-9]*; do read -r n <$p/comm; if [ "$n" = redis-server ]; then '
+        script = find + "kill -9 ${p#/proc/}; fi; done"
+        with contextlib.suppress(KubeError):
+            exec_in_pod(self.api, self.namespace, pod, ["sh", "-c", script], timeout=30)
+
+    def life(self, pod: str) -> tuple[str, int]:
+        """Changes when the pod or its container is another one, and runs."""
+        found = self.api.get(ObjectRef("v1", "Pod", pod, self.namespace)) or {}
+        statuses = (found.get("status") or {}).get("containerStatuses") or [{}]
+        if "running" not in (statuses[0].get("state") or {}):
+            return "", 0
+        return str(found["metadata"]["uid"]), int(statuses[0]["restartCount"])
+
+    def settled(self) -> dict[str, Any]:
+        """A run of the roles that has nothing to change; what the cluster says of itself afterwards."""
+        for options in (("--check",), ()):
+            status, counts, output = self.play(*options)
+            assert status == 0, output
+            assert counts["changed"] == 0, output
+        return self.module("redis_master_info")
+
     def config_map(self, name: str, **data: str) -> ObjectRef:
         metadata = {"name": name, "namespace": self.namespace}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
@@ -90,19 +124,18 @@ class Place:
         return dict(found["data"])
 
 
-def image_of_the_platform(api: Api) -> str:
-    for stateful_set in api.list("apps/v1", "StatefulSet"):
-        if stateful_set["metadata"]["name"] == "redis":
-            return str(stateful_set["spec"]["template"]["spec"]["containers"][0]["image"])
-    pytest.fail("no StatefulSet named redis in the cluster: bring the platform up first")
+def image_of_the_platform(api: Api, kind: str = "StatefulSet", name: str = "redis") -> str:
+    for workload in api.list("apps/v1", kind):
+        if workload["metadata"]["name"] == name:
+            return str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
+    pytest.fail(f"no {kind} named {name} in the cluster: bring the platform up first")
 
 
 @pytest.fixture(scope="module")
 def place(cluster: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Both roles applied, check and apply twice each, which is their own test of truthfulness."""
-    place = Place(
-        cluster, f"test-redis-{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("redis"), image_of_the_platform(cluster)
-    )
+    images = (image_of_the_platform(cluster), image_of_the_platform(cluster, "Deployment", "redis-proxy"))
+    place = Place(cluster, f"test-redis-{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("redis"), *images)
     try:
         for options, changed in ((("--check",), True), ((), True), (("--check",), False), ((), False)):
             status, counts, output = place.play(*options)
@@ -113,7 +146,7 @@ def place(cluster: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
         cluster.delete(ObjectRef("v1", "Namespace", place.namespace))
 
 
-def url_of(place: Place, service: str = "redis-0.redis-headless") -> str:
+def url_of(place: Place, service: str = "redis-master") -> str:
     return f"redis://{service}.{place.namespace}.svc.cluster.local:6379/0"
 
 
@@ -128,7 +161,16 @@ def test_one_master_with_its_replicas(place: Place) -> None:
         ("replica", False, "up"),
     ]
     services = {service["name"]: service for service in found["services"]}
-    assert set(services) == {"redis", "redis-headless"}
+    assert set(services) == {"redis", "redis-headless", "redis-master"}
+    led = services.pop("redis-master")
+    assert (led["pods"], led["writable"]) == ({"redis-0": 12}, True)
+    assert [one["names"] for one in found["sentinels"]] == [found["master"]["host"]] * 3
+    assert [one["leads_to"] for one in found["proxies"]] == ["redis-0"] * 2
+    assert {one["service"]: one["ready"] for one in found["endpoints"]} == {
+        "redis": ["redis-0", "redis-1", "redis-2"],
+        "redis-headless": ["redis-0", "redis-1", "redis-2"],
+        "redis-master": sorted(one["name"] for one in found["proxies"]),
+    }
     for service in services.values():
         assert service["connections"] == 12
         assert service["writable"] is False
@@ -187,6 +229,52 @@ def test_credentials_are_removed_and_not_shown(place: Place) -> None:
     assert "hidden-word" not in json.dumps(done)
 
 
+def test_in_every_mode_the_urls_are_proved(place: Place) -> None:
+    host = f"{place.master}.redis-headless.{place.namespace}.svc.cluster.local"
+    external = {
+        "host": f"redis-master.{place.namespace}.svc.cluster.local",
+        "username": "default",
+        "image": place.image,
+    }
+    urls = {}
+    for mode, more in (("sentinel", {}), ("external", {"external": external}), ("proxy", {})):
+        done = place.module("redis_master", config_map="modes", mode=mode, **more)
+        assert done["changed"] is True, done
+        assert done["evidence"][-1]["answers"] == {"master": 12, "replica": 0, "none": 0}
+        assert place.module("redis_master", config_map="modes", mode=mode, **more)["changed"] is False
+        urls[mode] = place.data(ObjectRef("v1", "ConfigMap", "modes", place.namespace))
+    names = [f"redis-sentinel-{number}.redis-sentinel" for number in range(3)]
+    wanted = ";".join(
+        url_of(place, name).replace("redis://", "sentinel://").replace(":6379", ":26379") for name in names
+    )
+    assert urls["sentinel"]["CELERY_BROKER_URL"] == wanted
+    assert urls["sentinel"]["REDIS_SENTINEL_MASTER"] == "mymaster"
+    assert urls["external"]["REDIS_USERNAME"] == "default"
+    # What another mode had is gone.
+    assert set(urls["proxy"]) == {"REDIS_HOST", "REDIS_PORT", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"}
+    fixed = place.module("redis_master", config_map="modes", mode="master")
+    if host.startswith("redis-0."):
+        assert fixed["urls"]["REDIS_HOST"] == host
+    else:
+        assert "the fixed name does not lead to the master" in fixed["msg"]
+
+
+def test_an_external_redis_is_asked_as_a_client_would(place: Place) -> None:
+    outside = {"host": f"redis-master.{place.namespace}.svc.cluster.local", "image": place.image}
+    found = place.module("redis_master_info", external=outside)
+    assert (found["verdict"], found["services"][0]["writable"]) == ("healthy", True)
+    balanced = place.module(
+        "redis_master_info", external={**outside, "host": f"redis.{place.namespace}.svc.cluster.local"}
+    )
+    assert balanced["verdict"] == "no_master"
+    assert READONLY in balanced["disagreements"][0]
+    nobody = place.module(
+        "redis_master", mode="external", external={**outside, "username": "nobody"}, config_map="refused"
+    )
+    assert "WRONGPASS" in nobody["msg"]
+    assert "external" in place.module("redis_master", mode="external")["msg"]
+
+
 def test_no_redis_there(place: Place) -> None:
     assert place.module("redis_master_info", statefulset="absent")["verdict"] == "absent"
     assert place.module("redis_master", check=True, statefulset="absent")["changed"] is True
@@ -204,26 +292,27 @@ def test_bad_input(place: Place) -> None:
 
 
 def test_two_masters_are_refused(place: Place) -> None:
-    place.redis("redis-1", "REPLICAOF", "NO", "ONE")
-    try:
-        found = place.module("redis_master_info")
-        assert found["verdict"] == "two_masters"
-        refused = place.module("redis_master", config_map="refused")
-        assert refused["failed"] is True
-        assert "redis-0 (keys: 0), redis-1 (keys: 0)" in refused["msg"]
-        assert place.api.get(ObjectRef("v1", "ConfigMap", "refused", place.namespace)) is None
-    finally:
-        place.redis("redis-1", "REPLICAOF", found["pods"][0]["host"], "6379")
+    master = place.master
+    other = next(name for name in ("redis-0", "redis-1") if name != master)
+    # Sentinel makes it a replica again, after eight seconds at the earliest.
+    place.redis(other, "REPLICAOF", "NO", "ONE")
+    refused = place.module("redis_master", config_map="refused")
+    assert refused["failed"] is True
+    assert refused["verdict"] == "two_masters"
+    assert "more than one pod says that it is the master" in refused["msg"]
+    assert place.api.get(ObjectRef("v1", "ConfigMap", "refused", place.namespace)) is None
+    assert place.master == master
 
 
 def test_a_master_that_refuses_writes_is_refused(place: Place) -> None:
-    place.redis("redis-0", "CONFIG", "SET", "min-replicas-to-write", "3")
+    master = place.master
+    place.redis(master, "CONFIG", "SET", "min-replicas-to-write", "3")
     try:
         refused = place.module("redis_master", config_map="refused")
         assert refused["failed"] is True
         assert "NOREPLICAS" in refused["msg"]
     finally:
-        place.redis("redis-0", "CONFIG", "SET", "min-replicas-to-write", "0")
+        place.redis(master, "CONFIG", "SET", "min-replicas-to-write", "0")
 
 
 def test_the_policy_refuses_a_limit_above_twice_the_request(place: Place) -> None:
@@ -261,8 +350,11 @@ def test_secrets_are_made_once_and_never_printed(place: Place) -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"redis_maxmemory_percent": 95}, "lies between 10 and 80"),
-        ({"redis_min_replicas_to_write": 3}, "is smaller than redis_replicas"),
+        ({"redis_maxmemory_percent": 95}, "Expected redis_maxmemory_percent between 10 and 80"),
+        ({"redis_min_replicas_to_write": 3}, "found 3 of 3. Lower redis_min_replicas_to_write"),
+        ({"redis_mode": "cluster"}, "value of redis_mode must be one of"),
+        ({"redis_sentinel_replicas": 2}, "half of them is no majority"),
+        ({"redis_mode": "external"}, "Expected redis_external.host in mode external"),
         ({"redis_appendfsync": "sometimes"}, "value of redis_appendfsync must be one of"),
         ({"redis_replicas": "many"}, "unable to convert to int"),
         ({"namespace_config": {"CELERY_BROKER_URL": "redis://redis"}}, "which module redis_master keeps"),
@@ -295,14 +387,48 @@ def test_a_changed_password_rolls_every_pod(place: Place) -> None:
     assert again == {**again, "changed": False, "pods": [{"name": n, "password": "accepted"} for n in sorted(before)]}
 
 
+@pytest.mark.parametrize("how", ["process", "pod", "volume"])
+def test_a_lost_master_is_replaced_and_nothing_replicated_is_lost(place: Place, how: str) -> None:
+    master = place.master
+    place.redis(master, "SET", "order", how)
+    assert place.redis(master, "WAIT", "2", "5000") == "2"
+    if how == "volume":
+        exec_in_pod(place.api, place.namespace, master, ["sh", "-c", "rm -rf /data/*"], timeout=30)
+    before = place.life(master)
+    if how == "process":
+        place.kill(master)
+    else:
+        place.api.delete(ObjectRef("v1", "Pod", master, place.namespace), grace_seconds=0)
+    wait_until(lambda: place.life(master) not in (before, ("", 0)), "another life of the pod")
+    new = place.master
+    if how == "volume":
+        assert new != master
+    # Whoever is the master now, there is nothing for a second run to change.
+    found = place.settled()
+    assert found["verdict"] == "healthy"
+    for pod in ("redis-0", "redis-1", "redis-2"):
+        assert place.redis(pod, "GET", "order") == how
+    place.redis(new, "DEL", "order")
+
+
 def test_data_survives_the_deletion_of_every_pod(place: Place) -> None:
-    place.redis("redis-0", "SET", "order", "42")
-    for number in range(3):
-        place.api.delete(ObjectRef("v1", "Pod", f"redis-{number}", place.namespace))
+    master = place.master
+    place.redis(master, "SET", "order", "42")
+    for pod in place.api.list("v1", "Pod", place.namespace):
+        place.api.delete(ObjectRef.of(pod))
     # The roles wait until the pods are back and in step again, and have nothing to change.
-    status, counts, output = place.play()
+    assert place.settled()["verdict"] == "healthy"
+    for pod in ("redis-0", "redis-1", "redis-2"):
+        assert place.redis(pod, "GET", "order") == "42"
+    place.redis(place.master, "DEL", "order")
+
+
+def test_another_mode_takes_its_objects_along(place: Place) -> None:
+    status, counts, output = place.play(redis_mode="sentinel")
     assert status == 0, output
-    assert counts["changed"] == 0
-    assert place.redis("redis-0", "GET", "order") == "42"
-    assert place.redis("redis-2", "GET", "order") == "42"
-    place.redis("redis-0", "DEL", "order")
+    assert counts["changed"] == 1, output
+    assert place.api.get(ObjectRef("apps/v1", "Deployment", "redis-proxy", place.namespace)) is None
+    assert place.api.get(ObjectRef("v1", "Service", "redis-master", place.namespace)) is None
+    missing = place.module("redis_master", config_map="refused")
+    assert "There is no Redis to point the broker URL at" in missing["msg"]
+    assert "redis-proxy" in missing["msg"]

@@ -1,0 +1,121 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client that writes to Redis all the time and remembers what was acknowledged, and when.
+
+The text of this file is fed to the Python of some container, followed by its options, so it stands alone. It writes
+rising numbers to the end of a list, as a producer of tasks would, over one connection at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from typing import Any
+
+__all__ = ["main", "write"]
+
+
+class Refused(Exception):
+    """Redis answered with an error; its first word says which."""
+
+
+class Connection:
+    """Just enough of the protocol: commands out, answers in, nothing kept."""
+
+    def __init__(self, host: str, port: int, password: str, timeout: float) -> None:
+        self.sock = socket.create_connection((host, port), timeout)
+        self.stream = self.sock.makefile("rb")
+        if password:
+            self.ask("AUTH", password)
+
+    def ask(self, *words: str) -> Any:
+        parts = [b"*%d\r\n" % len(words)]
+        for word in words:
+            data = word.encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
+        self.sock.sendall(b"".join(parts))
+        return self._reply()
+
+    def _reply(self) -> Any:
+        line = self.stream.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError("closed by the other side")
+        kind, rest = line[:1], line[1:-2].decode()
+        if kind == b"-":
+            raise Refused(rest)
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            return self.stream.read(int(rest) + 2)[:-2].decode() if int(rest) >= 0 else None
+        if kind == b"*":
+            return [self._reply() for _ in range(int(rest))]
+        return rest
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.close()
+
+
+def write(options: dict[str, Any]) -> dict[str, Any]:
+    """Options: host, port, password, key; interval and timeout in seconds; replicas, to wait for before a write counts.
+
+    It ends ``quiet`` seconds after the last failure, but not before ``least`` and not after ``most`` seconds, then
+    reads the list back. Answer: acknowledged, as numbers and Unix times; errors, as Unix times and words; kept.
+    """
+    began = time.time()
+    acknowledged: list[tuple[int, float]] = []
+    errors: list[tuple[float, str]] = []
+    number, connection = 0, None
+    while True:
+        now = time.time()
+        last_error = errors[-1][0] if errors else began
+        if now - began > options["most"] or (now - began > options["least"] and now - last_error > options["quiet"]):
+            break
+        number += 1
+        try:
+            connection = connection or _connect(options)
+            connection.ask("RPUSH", options["key"], str(number))
+            if options["replicas"]:
+                _wait(connection, options)
+            acknowledged.append((number, time.time()))
+        except (OSError, Refused, ValueError) as error:
+            errors.append((time.time(), _words(error)))
+            if connection is not None:
+                connection.close()
+                connection = None
+        time.sleep(options["interval"])
+    return {"acknowledged": acknowledged, "errors": errors, "kept": _kept(options)}
+
+
+def _connect(options: dict[str, Any]) -> Connection:
+    return Connection(options["host"], options["port"], options["password"], options["timeout"])
+
+
+def _wait(connection: Connection, options: dict[str, Any]) -> None:
+    # Redis gives up before the socket does.
+    reached = connection.ask("WAIT", str(options["replicas"]), str(int(options["timeout"] * 500)))
+    if reached < options["replicas"]:
+        raise Refused(f"WAIT {reached} of {options['replicas']} replicas have it")
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+
+
+def _kept(options: dict[str, Any]) -> list[int]:
+    """What the list holds in the end, which is then deleted."""
+    connection = _connect(options)
+    try:
+        found = connection.ask("LRANGE", options["key"], "0", "-1")
+        connection.ask("DEL", options["key"])
+    finally:
+        connection.close()
+    return [int(word) for word in found]
+
+
+def main(options: dict[str, Any]) -> None:
+    json.dump(write(options), sys.stdout)

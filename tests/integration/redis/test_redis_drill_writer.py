@@ -1,0 +1,100 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The drill's client writes through the proxy while real masters are killed under it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis_ha import HOSTS, PROXY, Platform, platform
+
+from ansible_collections.celeryops.platform.plugins.module_utils._redis import drill_writer
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.drill import FAILED_OVER, RESTARTED, round_of
+
+
+def written(ha: Platform, **more: Any) -> dict[str, Any]:
+    """The client's answer, from a Python that has nothing but the text."""
+    options = {
+        "host": PROXY,
+        "port": ha.port,
+        "password": ha.password,
+        "key": "celeryops:drill:test",
+        "replicas": 0,
+        "interval": 0.01,
+        "timeout": 2.0,
+        "least": 2.0,
+        "quiet": 1.0,
+        "most": 60.0,
+        **more,
+    }
+    text = f"{inspect.getsource(drill_writer)}\nmain(json.loads({json.dumps(options)!r}))\n"
+    command = [sys.executable, "-I", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def drilled(ha: Platform, *, back_at_once: bool) -> tuple[Any, int, int]:
+    victim = ha.wait_healthy()
+    answers: list[dict[str, Any]] = []
+    client = threading.Thread(target=lambda: answers.append(written(ha, least=4.0, quiet=2.0)))
+    client.start()
+    time.sleep(1.5)
+    killed_at = time.time()
+    ha.end(f"redis-{victim}", signal.SIGKILL)
+    if back_at_once:
+        ha.start(f"redis-{victim}")
+    client.join()
+    if not back_at_once:
+        ha.start(f"redis-{victim}")
+    successor = ha.wait_healthy()
+    return round_of("process", f"redis-{victim}", f"redis-{successor}", killed_at, answers[0]), victim, successor
+
+
+def test_a_drill_tells_gap_losses_and_kind(tmp_path: Path) -> None:
+    with platform(tmp_path) as ha:
+        undisturbed = round_of("none", "redis-0", "redis-0", time.time() + 60, written(ha))
+        assert undisturbed.errors == {}
+        assert (undisturbed.lost, undisturbed.acknowledged > 10) == (0, True)
+
+        again, victim, successor = drilled(ha, back_at_once=True)
+        assert victim == successor
+        assert again.kind == RESTARTED
+        assert again.gap is not None
+        # Its own AOF has all that it acknowledged.
+        assert (again.lost, again.replica_steady) == (0, 0)
+
+        over, victim, successor = drilled(ha, back_at_once=False)
+        assert victim != successor
+        assert over.kind == FAILED_OVER
+        assert over.gap is not None
+        assert over.gap > again.gap
+        assert over.replica_steady == 0
+        assert over.acknowledged > 10
+        assert ha.client().exists("celeryops:drill:test") == 0
+
+
+def test_with_wait_a_write_counts_when_replicas_have_it(tmp_path: Path) -> None:
+    with platform(tmp_path) as ha:
+        assert written(ha, replicas=2)["errors"] == []
+        answer = written(ha, replicas=3, timeout=0.2, most=1.0)
+        assert answer["acknowledged"] == []
+        assert {words for _at, words in answer["errors"]} == {"WAIT 2 of 3 replicas have it"}
+
+
+def test_a_replica_that_is_written_to_is_counted(tmp_path: Path) -> None:
+    with platform(tmp_path) as ha:
+        replica = HOSTS[(ha.wait_healthy() + 1) % 3]
+        with pytest.raises(AssertionError, match="READONLY"):
+            written(ha, host=replica, most=0.5)
