@@ -45,6 +45,19 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"postgresql_pooler_mode": "session", "celery_worker_replicas": 3, "celery_worker_concurrency": 16},
         ["at least 65 connections of the poolers", "found 40: 2 x 20", "postgresql_pooler_mode to transaction"],
     ),
+    "no image": ({"postgresql_image": ""}, ["postgresql_image and postgresql_pooler_image", "found pgbouncer:1"]),
+    "nothing told of one's own": (
+        {"postgresql_provider": "external", "postgresql_external": {"host": "db"}, "postgresql_external_image": ""},
+        ["host, database and secret", "found host", "postgresql_external_image, an image with Python"],
+    ),
+    "no way round the pooler": (
+        {"postgresql_provider": "external", "postgresql_external": {"pool_mode": "transaction"}},
+        ["direct in postgresql_external where pool_mode is transaction"],
+    ),
+    "no authority to verify with": (
+        {"postgresql_provider": "external", "postgresql_external": {"sslmode": "verify-full"}},
+        ["sslrootcert in postgresql_external where sslmode is verify-full"],
+    ),
 }
 ACCEPTED: dict[str, dict[str, Any]] = {
     "the standard profile": {},
@@ -55,9 +68,13 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "postgresql_pooler_max_prepared_statements": 0,
         "postgresql_pooler_clients_prepare": False,
     },
+    "one's own": {
+        "postgresql_provider": "external",
+        "postgresql_external": {"host": "db", "database": "shop", "secret": {"name": "mine"}},
+    },
     "as many sessions as clients": {"postgresql_pooler_mode": "session", "celery_worker_profile": "small"},
 }
-IMAGES = {"artifacts_images": {"postgresql": "postgresql:1", "pgbouncer": "pgbouncer:1"}}
+IMAGES = {"artifacts_images": {"postgresql": "postgresql:1", "pgbouncer": "pgbouncer:1", "app": "app:1"}}
 
 
 @pytest.fixture(scope="module")
