@@ -64,7 +64,7 @@ def load() -> Any:
 driver = load()
 
 
-def words(error: BaseException) -> str:
+def words(error: object) -> str:
     """An error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 

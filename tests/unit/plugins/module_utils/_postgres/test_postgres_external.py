@@ -152,7 +152,7 @@ def test_the_answer_is_found_among_what_an_image_prints() -> None:
 def test_no_secret_is_in_the_pod() -> None:
     given = {
         **dict.fromkeys(("namespace", "image", "image_pull_policy", "python", "resources"), "x"),
-        **dict.fromkeys(("security_context", "pod_security_context"), {}),
+        **{"security_context": {}, "pod_security_context": {}},
         **{"host": "db", "port": 5432, "database": "shop", "sslmode": "require", "sslrootcert": ""},
         "secret": {"name": "mine", "username_key": "u", "password_key": "p"},
         "direct": {"host": "db-direct", "port": 5433},
