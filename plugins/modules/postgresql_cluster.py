@@ -74,6 +74,13 @@ options:
       - Patroni's dynamic configuration, merged into the stored one. A null takes a key away.
     type: dict
     default: {}
+  ahead:
+    description:
+      - Whether this is ahead of a change of the objects. Passwords have to be those of the Secrets before pods start
+        that sign in with them. A cluster that has no ready leader, or is not there, is left as it is;
+        RV(complete) tells.
+    type: bool
+    default: false
   wait_timeout:
     description: Seconds to wait for a ready leader.
     type: int
@@ -115,6 +122,10 @@ leader:
   returned: always
   type: str
   sample: jewelry-shop-db-0
+complete:
+  description: Whether everything is as described. False on failure, and where O(ahead) left it for later.
+  returned: always
+  type: bool
 changes:
   description: What was done, or would be, in order. On failure, what had been done before it.
   returned: always
@@ -156,6 +167,7 @@ def main() -> None:
             },
             "pooler_role": {"type": "str"},
             "configuration": {"type": "dict", "default": {}},
+            "ahead": {"type": "bool", "default": False},
             "wait_timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -170,7 +182,8 @@ def main() -> None:
     outcome = Outcome()
     try:
         cluster = PatroniCluster(connect(params), params["namespace"], params["name"])
-        converge(cluster, desired, outcome, check=module.check_mode, timeout=params["wait_timeout"])
+        how = {"check": module.check_mode, "timeout": params["wait_timeout"], "ahead": params["ahead"]}
+        converge(cluster, desired, outcome, **how)
     except CeleryOpsError as error:
         module.fail_json(msg=str(error), **{**outcome.as_dict(), **error.details})
     module.exit_json(**outcome.as_dict())

@@ -22,6 +22,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._postgres.plan 
     State,
     observed,
     plan,
+    rotate,
     script,
 )
 
@@ -150,3 +151,40 @@ def test_no_secret_reaches_the_log_even_when_a_statement_fails(server: Server) -
     log = (server.folder / "log").read_text()
     assert "SELECT json_build_object" in log
     assert "SCRAM-SHA-256$" not in log
+
+
+def test_two_passwords_at_once_and_then_one(server: Server) -> None:
+    converge(server)
+    statement = (
+        "CREATE TABLE made (n int); SELECT current_user || ' ' || tableowner FROM pg_tables WHERE tablename = 'made';"
+    )
+    app = ("-U", "jewelry_app", "-d", "jewelry_shop")
+    old = ROLES[2].password
+    # There and back again; the old one is valid for an hour, then for no time at all.
+    for current, password, grace in (("jewelry_app", "second 'pw", 3600), ("jewelry_app_alt", "third pw", 0)):
+        change, user = rotate(server.state(), "jewelry_app", current, password, grace)
+        server.apply(script([change]))
+        new = ("-U", user, "-d", "jewelry_shop")
+        assert server.sql(statement, *new, secret=password) == "jewelry_app jewelry_app"
+        server.sql("DROP TABLE made;", *new, secret=password)
+        if grace:
+            assert server.sql("SELECT current_user", *app, secret=old) == "jewelry_app"
+        # What the role's converging run finds then is as it should be.
+        roles = (*ROLES[:2], Role("jewelry_app", password, login=user))
+        assert plan(server.state(), roles, DATABASES, "pooler") == ()
+    with pytest.raises(RuntimeError, match="password authentication failed"):
+        server.sql("SELECT 1", "-U", "jewelry_app_alt", "-d", "jewelry_shop", secret="second 'pw")  # noqa: S106 - of a throw-away server
+    look = "SELECT count(*) FROM pooler.user_lookup('{}')"
+    pooler = ("-U", "pooler", "-d", "postgres")
+    assert server.sql(look.format("jewelry_app"), *pooler, secret=ROLES[1].password) == "1"
+    assert server.sql(look.format("jewelry_app_alt"), *pooler, secret=ROLES[1].password) == "0"
+
+
+def test_an_alternate_that_was_lost_is_made_anew(server: Server) -> None:
+    converge(server)
+    server.apply("DROP ROLE IF EXISTS pooler_alt;")
+    roles = (ROLES[0], Role("pooler", "new pw", login="pooler_alt"), ROLES[2])
+    server.apply(script(plan(server.state(), roles, DATABASES, "pooler")))
+    assert plan(server.state(), roles, DATABASES, "pooler") == ()
+    look = "SELECT name FROM pooler.user_lookup('jewelry_app')"
+    assert server.sql(look, "-U", "pooler_alt", "-d", "postgres", secret="new pw") == "jewelry_app"  # noqa: S106 - likewise

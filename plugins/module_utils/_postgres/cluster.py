@@ -9,18 +9,30 @@ import base64
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import ExecResult, exec_in_pod
-from ansible_collections.celeryops.platform.plugins.module_utils._postgres import patroni
+from ansible_collections.celeryops.platform.plugins.module_utils._postgres import patroni, plan
 
-__all__ = ["PatroniCluster"]
+__all__ = ["Credentials", "PatroniCluster"]
 
 CONTAINER = "postgresql"
 _CONFIG_FILE = "/etc/patroni/patroni.yml"
 _POLL_SECONDS = 0.5
+_ROTATED = "celeryops.platform/rotated-at"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who signs in with what, since when (RFC 3339), and the Secret's version."""
+
+    username: str
+    password: str = field(repr=False)
+    since: str
+    version: str
 
 
 class PatroniCluster:
@@ -48,6 +60,11 @@ class PatroniCluster:
         pods = self.api.list("v1", "Pod", namespace=self.namespace, label_selector=selector)
         return tuple(sorted(map(patroni.member, pods), key=lambda member: member.pod))
 
+    def has_leader(self) -> bool:
+        """Whether a pod holds the lock that is ready and runs."""
+        holder = self.leader()
+        return any(m.pod == holder and m.ready and m.state == "running" for m in self.members())
+
     def wait_for_leader(self, timeout: float) -> str:
         """The leader, once its pod is ready. Raises CeleryOpsError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
@@ -65,20 +82,34 @@ class PatroniCluster:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def password(self, secret: str, username: str) -> str | None:
-        """The password in a Secret of the operator's form; None when there is no such Secret."""
+    def password(self, secret: str, role: str) -> str | None:
+        """The password of who signs in for a role; None when there is no such Secret."""
+        found = self.credentials(secret, role)
+        return found.password if found else None
+
+    def credentials(self, secret: str, role: str) -> Credentials | None:
+        """Who signs in for a role, and with what, as a Secret of the operator's form says; None without a Secret."""
         found = self._object("v1", "Secret", secret)
         if found is None:
             return None
         data = {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
-        if data.get("username") != username or not data.get("password"):
+        if data.get("username") not in plan.users(role) or not data.get("password"):
             raise CeleryOpsError(
-                f"Secret '{secret}' does not hold the credentials of '{username}'",
-                expected=f"keys username (with the value '{username}') and password (not empty)",
+                f"Secret '{secret}' does not hold the credentials of '{role}'",
+                expected=f"keys username (with the value '{role}' or '{plan.users(role)[1]}') and password (not empty)",
                 found=f"keys {', '.join(sorted(data)) or 'none'}; username '{data.get('username', '')}'",
                 remedy="Correct the Secret, or delete it to have a new password made.",
             )
-        return data["password"]
+        metadata = found["metadata"]
+        rotated = (metadata.get("annotations") or {}).get(_ROTATED) or metadata.get("creationTimestamp", "")
+        return Credentials(data["username"], data["password"], rotated, metadata["resourceVersion"])
+
+    def write_credentials(self, secret: str, before: Credentials, username: str, password: str, now: str) -> None:
+        """Replaces the credentials of `before`; a Secret that changed meanwhile is a conflict. `now` is noted."""
+        values = {"username": username, "password": password}
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        metadata = {"resourceVersion": before.version, "annotations": {_ROTATED: now}}
+        self.api.patch(self._ref("v1", "Secret", secret), {"metadata": metadata, "data": data})
 
     def configuration(self) -> dict[str, Any]:
         """Patroni's settings for the whole cluster; empty before the first start."""

@@ -40,6 +40,7 @@ class Outcome:
     """What was done so far; filled step by step, so that a failure still says what went before it."""
 
     leader: str | None = None
+    complete: bool = False
     changes: list[dict[str, Any]] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
@@ -48,14 +49,22 @@ class Outcome:
         return {
             "changed": bool(self.changes),
             "leader": self.leader,
+            "complete": self.complete,
             "changes": self.changes,
             "diff": {"before": self.before, "after": self.after},
         }
 
 
-def converge(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, check: bool, timeout: float) -> None:
-    """Writes into `outcome` what is, or in check mode would be, changed. Raises CeleryOpsError."""
+def converge(
+    cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, check: bool, timeout: float, ahead: bool = False
+) -> None:
+    """Writes into `outcome` what is, or in check mode would be, changed. Raises CeleryOpsError.
+
+    `ahead` of the objects, a cluster without a ready leader is left for later: it may need these objects first.
+    """
     fresh = not cluster.exists()
+    if ahead and (fresh or not cluster.has_leader()):
+        return
     if not fresh:
         outcome.leader = cluster.wait_for_leader(timeout)
     elif not check:
@@ -65,7 +74,6 @@ def converge(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, che
             found="none",
             remedy="Run the role postgresql from its beginning.",
         )
-    _configuration(cluster, desired, outcome, fresh=fresh, check=check)
     answer = json.loads(cluster.sql(outcome.leader, plan.OBSERVE)) if outcome.leader else {}
     state = plan.observed(answer)
     changes = plan.plan(state, _roles(cluster, desired, check), desired.databases, desired.pooler)
@@ -76,15 +84,18 @@ def converge(cluster: PatroniCluster, desired: Desired, outcome: Outcome, *, che
         key = f"{change.kind} {change.name}"
         outcome.before[key] = "absent" if change.action == "created" else f"other {change.action}"
         outcome.after[key] = ", ".join((change.action, *change.detail))
+    # After the statements: what it may ask for is that commits wait, for replicas that are yet to come.
+    _configuration(cluster, desired, outcome, fresh=fresh, check=check)
     if not fresh:
         _restarts(cluster, desired, outcome, check=check, timeout=timeout)
+    outcome.complete = True
 
 
 def _roles(cluster: PatroniCluster, desired: Desired, check: bool) -> list[plan.Role]:
     roles = []
     for name, secret, system in desired.roles:
-        password = cluster.password(secret, name)
-        if password is None and not check:
+        found = cluster.credentials(secret, name)
+        if found is None and not check:
             raise CeleryOpsError(
                 f"The password of role '{name}' is not to be found",
                 expected=f"Secret {secret} in namespace {cluster.namespace}",
@@ -92,7 +103,8 @@ def _roles(cluster: PatroniCluster, desired: Desired, check: bool) -> list[plan.
                 remedy="Run the role postgresql from its beginning: it generates its Secrets.",
             )
         # A Secret that a real run would make first holds a password that no stored secret matches.
-        roles.append(plan.Role(name, password or "", system))
+        password, user = (found.password, found.username) if found else ("", name)
+        roles.append(plan.Role(name, password, system, user))
     return roles
 
 

@@ -77,10 +77,11 @@ def _ask(cluster: PatroniCluster, leader: str | None, endpoint: Mapping[str, str
     if leader is None:
         return {**failed, "error": "nobody holds the lock, so there is no pod to ask from"}
     try:
-        password = cluster.password(endpoint["secret"], endpoint["user"])
-        if password is None:
+        found = cluster.credentials(endpoint["secret"], endpoint["user"])
+        if found is None:
             return {**failed, "error": f"there is no Secret {endpoint['secret']}"}
-        printed = cluster.sql_as(leader, _READ if reading else _WRITE, password=password, **named)
+        signing = {**named, "user": found.username, "password": found.password}
+        printed = cluster.sql_as(leader, _READ if reading else _WRITE, **signing)
     except CeleryOpsError as error:
         return {**failed, "error": error.found or error.message}
     answer = json.loads(printed)

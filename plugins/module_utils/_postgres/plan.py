@@ -14,6 +14,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres import scram
 
 __all__ = [
+    "ALTERNATE",
     "OBSERVE",
     "SETTINGS",
     "Change",
@@ -22,10 +23,15 @@ __all__ = [
     "State",
     "observed",
     "plan",
+    "rotate",
     "script",
+    "users",
 ]
 
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# A role has one password. Where two have to be valid at once, a second role of this name stands for it.
+ALTERNATE = "_alt"
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,58}")
 
 # Roles that may not be looked up through the pooler: who holds these rights connects directly.
 _LOOKUP_BODY = """
@@ -46,7 +52,11 @@ OBSERVE = """
 SELECT json_build_object(
   'roles', (SELECT json_agg(json_build_object('name', rolname, 'login', rolcanlogin, 'superuser', rolsuper,
       'replication', rolreplication, 'createrole', rolcreaterole, 'createdb', rolcreatedb,
-      'bypassrls', rolbypassrls, 'secret', rolpassword)) FROM pg_authid WHERE rolname !~ '^pg_'),
+      'bypassrls', rolbypassrls, 'secret', rolpassword,
+      'expires', CASE WHEN isfinite(rolvaliduntil) THEN rolvaliduntil END,
+      'member_of', (SELECT json_agg(pg_get_userbyid(roleid)) FROM pg_auth_members WHERE member = a.oid),
+      'settings', (SELECT setconfig FROM pg_db_role_setting WHERE setrole = a.oid AND setdatabase = 0)))
+      FROM pg_authid a WHERE rolname !~ '^pg_'),
   'databases', (SELECT json_agg(json_build_object('name', datname, 'owner', pg_get_userbyid(datdba),
       'public', has_database_privilege('public', oid, 'CONNECT')))
       FROM pg_database WHERE NOT datistemplate),
@@ -69,12 +79,18 @@ _RIGHTS = ("login", "superuser", "replication", "createrole", "createdb", "bypas
 class Role:
     """A role that signs in. `password` is left out of repr: it must reach no message.
 
-    The rights of a `system` role belong to whoever made it (initdb, Patroni); only its password is kept.
+    The rights of a `system` role belong to whoever made it (initdb, Patroni); only its password is kept. `login` is
+    the role whose password it is: itself, or the alternate that stands for it since a rotation.
     """
 
     name: str
     password: str = field(repr=False)
     system: bool = False
+    login: str = ""
+
+    @property
+    def user(self) -> str:
+        return self.login or self.name
 
 
 @dataclass(frozen=True)
@@ -146,7 +162,7 @@ def _check(roles: tuple[Role, ...], databases: tuple[Database, ...], pooler: str
         if not _NAME.fullmatch(name) or name.startswith("pg_"):
             raise CeleryOpsError(
                 f"The {what} name '{name}' cannot be used",
-                expected="a lower-case letter or _, then letters, digits or _; at most 63, not pg_ at first",
+                expected="a lower-case letter or _, then letters, digits or _; at most 59, not pg_ at first",
                 found=name,
                 remedy=f"Give the {what} another name.",
             )
@@ -168,22 +184,74 @@ def _check(roles: tuple[Role, ...], databases: tuple[Database, ...], pooler: str
             )
 
 
+def users(role: str) -> tuple[str, str]:
+    """The two roles that may sign in for one: itself, and the alternate that stands for it."""
+    return role, f"{role}{ALTERNATE}"
+
+
+def rotate(state: State, role: str, current: str, password: str, grace: int) -> tuple[Change, str]:
+    """The change that gives the role a second valid password, and the user whose it is.
+
+    The user of before, `current`, may sign in for `grace` seconds more.
+    """
+    base, alternate = users(role)
+    new = base if current == alternate else alternate
+    verb = "ALTER" if new in state.roles else "CREATE"
+    statements = [f"{verb} ROLE \"{new}\" LOGIN PASSWORD '{scram.make_secret(password)}' VALID UNTIL 'infinity';"]
+    if new == alternate:
+        statements.append(_stand_for(base, alternate))
+    expiry = f"format('ALTER ROLE %I VALID UNTIL %L', '{current}', now() + interval '{int(grace)} s')"
+    statements.append(f"DO $rotate$ BEGIN EXECUTE {expiry}; END $rotate$;")
+    sql = "\n".join(("BEGIN;", *statements, "COMMIT;"))
+    return Change("role", role, "rotated", sql, (f"{current} -> {new}",)), new
+
+
+def _stand_for(base: str, alternate: str) -> str:
+    """Whoever signs in as the alternate acts as the role itself, which so owns what is made."""
+    return f'GRANT "{base}" TO "{alternate}";\nALTER ROLE "{alternate}" SET role = \'{base}\';'
+
+
 def _role(state: State, role: Role) -> list[Change]:
-    identifier = f'"{role.name}"'
-    found = state.roles.get(role.name)
-    if found is None:
-        secret = scram.make_secret(role.password)
-        sql = f"CREATE ROLE {identifier} LOGIN PASSWORD '{secret}';"
-        return [Change("role", role.name, "created", sql)]
+    if role.user == role.name:
+        return _login(state, role.name, role.password, system=role.system)
     changes = []
-    wrong = [] if role.system else [right for right in _RIGHTS if bool(found[right]) is not (right == "login")]
-    if wrong:
-        rights = " ".join(right.upper() if right == "login" else f"NO{right.upper()}" for right in wrong)
-        changes.append(Change("role", role.name, "rights", f"ALTER ROLE {identifier} {rights};", tuple(rights.split())))
-    if not scram.matches(found["secret"], role.password):
-        sql = f"ALTER ROLE {identifier} PASSWORD '{scram.make_secret(role.password)}';"
-        changes.append(Change("role", role.name, "password", sql))
+    if role.name not in state.roles:
+        changes.append(Change("role", role.name, "created", f'CREATE ROLE "{role.name}" LOGIN;'))
+    else:
+        changes += _rights(state, role.name)
+    changes += _login(state, role.user, role.password, system=False)
+    found = state.roles.get(role.user, {})
+    told = f"role={role.name}" in (found.get("settings") or [])
+    if not told or role.name not in (found.get("member_of") or []):
+        sql = _stand_for(role.name, role.user)
+        changes.append(Change("role", role.user, "membership", sql, (f"stands for {role.name}",)))
     return changes
+
+
+def _login(state: State, name: str, password: str, *, system: bool) -> list[Change]:
+    identifier = f'"{name}"'
+    found = state.roles.get(name)
+    if found is None:
+        secret = scram.make_secret(password)
+        sql = f"CREATE ROLE {identifier} LOGIN PASSWORD '{secret}';"
+        return [Change("role", name, "created", sql)]
+    changes = [] if system else _rights(state, name)
+    if not scram.matches(found["secret"], password):
+        sql = f"ALTER ROLE {identifier} PASSWORD '{scram.make_secret(password)}';"
+        changes.append(Change("role", name, "password", sql))
+    if found.get("expires"):
+        sql = f"ALTER ROLE {identifier} VALID UNTIL 'infinity';"
+        changes.append(Change("role", name, "expiry", sql, ("never",)))
+    return changes
+
+
+def _rights(state: State, name: str) -> list[Change]:
+    found = state.roles[name]
+    wrong = [right for right in _RIGHTS if bool(found[right]) is not (right == "login")]
+    if not wrong:
+        return []
+    rights = " ".join(right.upper() if right == "login" else f"NO{right.upper()}" for right in wrong)
+    return [Change("role", name, "rights", f'ALTER ROLE "{name}" {rights};', tuple(rights.split()))]
 
 
 def _database(state: State, database: Database) -> list[Change]:

@@ -139,3 +139,43 @@ def test_no_password_is_shown_or_sent() -> None:
     shown = repr(ROLES) + repr(changes) + str([change.summary() for change in changes]) + script(changes)
     assert not any(password in shown for password in ("root-pw", "pool-pw", "app-pw"))
     assert "SCRAM-SHA-256" not in repr(changes)
+
+
+STANDING_IN = {"member_of": ["jewelry_app"], "settings": ["role=jewelry_app"]}
+ROTATED = (*ROLES[:2], Role("jewelry_app", "new-pw", login="jewelry_app_alt"))
+
+
+def after_rotation(*roles: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(c.kind, c.name, c.action) for c in plan(state(*roles), ROTATED, DATABASES, "pooler")]
+
+
+def test_after_a_rotation_there_is_nothing_to_do() -> None:
+    old = {**role("jewelry_app", "app-pw"), "expires": "2026-11-27T20:00:00+00:00"}
+    assert after_rotation(old, {**role("jewelry_app_alt", "new-pw"), **STANDING_IN}) == []
+
+
+def test_an_alternate_that_is_not_what_its_secret_says() -> None:
+    assert after_rotation() == [("role", "jewelry_app_alt", "created"), ("role", "jewelry_app_alt", "membership")]
+    damaged = {**role("jewelry_app_alt", "new-pw", createdb=True), **STANDING_IN, "settings": None}
+    assert after_rotation(damaged) == [
+        ("role", "jewelry_app_alt", "rights"),
+        ("role", "jewelry_app_alt", "membership"),
+    ]
+
+
+def test_who_signs_in_does_not_expire() -> None:
+    expiring = {**role("jewelry_app", "app-pw"), "expires": "2026-11-27T20:00:00+00:00"}
+    assert summary(state(expiring)) == [("role", "jewelry_app", "expiry")]
+
+
+def test_a_rotation_goes_to_the_other_one() -> None:
+    change, user = planning.rotate(state(), "jewelry_app", "jewelry_app", "new-pw", 60)
+    assert (user, change.summary()["detail"]) == ("jewelry_app_alt", ["jewelry_app -> jewelry_app_alt"])
+    assert 'CREATE ROLE "jewelry_app_alt" LOGIN' in change.sql
+    assert "'jewelry_app', now() + interval '60 s'" in change.sql
+    there = state({**role("jewelry_app_alt", "new-pw"), **STANDING_IN})
+    change, user = planning.rotate(there, "jewelry_app", "jewelry_app_alt", "newer-pw", 60)
+    assert user == "jewelry_app"
+    assert 'ALTER ROLE "jewelry_app" LOGIN' in change.sql
+    assert "GRANT" not in change.sql
+    assert "newer-pw" not in change.sql
