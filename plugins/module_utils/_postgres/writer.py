@@ -11,6 +11,7 @@ acknowledged are those up to the last number, and what a server lost is missing 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -72,9 +73,10 @@ class Writer:
 
     def prepare(self) -> None:
         self.connect()
-        self.connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {self.request['table']} (client text, n bigint, attempt int, PRIMARY KEY (client, n))"
-        )
+        columns = "client text, n bigint, attempt int, PRIMARY KEY (client, n)"
+        # Two clients that make it at the same moment: one of them is told so.
+        with contextlib.suppress(self.driver.errors.UniqueViolation):
+            self.connection.execute(f"CREATE TABLE IF NOT EXISTS {self.request['table']} ({columns})")
         (last,) = self.connection.execute(
             f"SELECT coalesce(max(n), 0) FROM {self.request['table']} WHERE client = %s",  # noqa: S608
             (self.request["client"],),

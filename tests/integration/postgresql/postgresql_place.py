@@ -36,7 +36,7 @@ def image_of(api: Api, kind: str, name: str) -> str:
     return pytest.fail(f"no {kind} named {name} in the cluster: bring the platform up first")
 
 
-def until(holds: Callable[[], bool], what: str, timeout: float = 120) -> None:
+def until(holds: Callable[[], bool], what: str, timeout: float = 300) -> None:
     deadline = time.monotonic() + timeout
     while not holds():
         assert time.monotonic() < deadline, f"{what} did not come to pass within {timeout:g} s"
@@ -55,14 +55,15 @@ class Place:
         return PatroniCluster(self.api, self.namespace, NAME)
 
     def play(self, *options: str, **variables: Any) -> tuple[int, dict[str, int], str]:
-        """Runs roles namespace and postgresql; the exit status, the play's counts, and the output."""
+        """Runs roles namespace and postgresql, or `roles`; the exit status, the play's counts, and the output."""
+        roles = variables.pop("roles", ["celeryops.platform.namespace", "celeryops.platform.postgresql"])
         play = {
             "hosts": "localhost",
             "connection": "local",
             "gather_facts": False,
             "vars": {"ansible_python_interpreter": sys.executable},
             "module_defaults": {"group/celeryops.platform.kube": {"kubeconfig": os.environ["KUBECONFIG"]}},
-            "roles": ["celeryops.platform.namespace", "celeryops.platform.postgresql"],
+            "roles": roles,
         }
         playbook = self.folder / "play.json"
         playbook.write_text(json.dumps([play]), encoding="utf-8")
@@ -72,6 +73,7 @@ class Place:
             "postgresql_image": image_of(self.api, "StatefulSet", "jewelry-shop-db"),
             "postgresql_pooler_image": image_of(self.api, "Deployment", "jewelry-shop-db-pooler"),
             "postgresql_resources": SMALL,
+            "postgresql_wait_timeout": 600,
             "postgresql_pooler_resources": TINY,
             **self.variables,
             **variables,

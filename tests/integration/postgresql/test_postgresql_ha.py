@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
+from helpers.modules import run_module
 from postgresql_place import NAME, OWNER, Place, until
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import ObjectRef
@@ -84,10 +86,31 @@ def test_another_instance_takes_over_and_the_pod_comes_back_as_a_replica(place: 
     def replicas() -> list[str]:
         return [one.pod for one in place.database.members() if one.ready and one.replication == "streaming"]
 
-    until(lambda: before in replicas() and len(replicas()) == 2, "the old primary as a replica", 180)
+    until(lambda: before in replicas() and len(replicas()) == 2, "the old primary as a replica")
     # Who leads is not for the role to change.
     assert place.applied("--check") == 0
     assert place.applied() == 0
+
+
+def test_a_replica_gets_another_volume(place: Place) -> None:
+    leader = place.database.wait_for_leader(60)
+    pod = next(one.pod for one in place.database.members() if one.pod != leader)
+    where = {"kubeconfig": os.environ["KUBECONFIG"], "namespace": place.namespace, "name": NAME}
+    claim = ObjectRef("v1", "PersistentVolumeClaim", f"data-{pod}", place.namespace)
+    before = place.api.get(claim)
+    assert before is not None
+    assert "leads the cluster" in run_module("postgresql_replica", {**where, "pod": leader, "force": True})["msg"]
+    assert run_module("postgresql_replica", {**where, "pod": pod})["changed"] is False
+    assert run_module("postgresql_replica", {**where, "pod": pod, "force": True}, check=True)["changed"] is True
+    assert (place.api.get(claim) or {})["metadata"]["uid"] == before["metadata"]["uid"]
+    done = run_module("postgresql_replica", {**where, "pod": pod, "force": True}, timeout=600)
+    assert (done["changed"], done["after"]["replication"]) == (True, "streaming")
+    after = place.api.get(claim)
+    assert after is not None
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    assert (
+        place.database.sql(pod, f"\\connect {OWNER['database']}\nSELECT count(*), sum(n) FROM kept;") == "1000|500500"
+    )
 
 
 def test_the_small_profile_leaves_one_of_each_and_the_data(place: Place) -> None:
