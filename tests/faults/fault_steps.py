@@ -43,7 +43,8 @@ class Place:
     undo: list[Callable[[], object]] = field(default_factory=list)
 
     def doctor(self) -> Json:
-        result = run_module("celery_doctor", {"namespace": self.namespace, "queues": QUEUES, "replicas": REPLICAS})
+        args = {"namespace": self.namespace, "queues": QUEUES, "replicas": REPLICAS, "timeout": 60}
+        result = run_module("celery_doctor", args)
         assert not result.get("failed"), result
         return result
 
@@ -56,6 +57,21 @@ class Place:
                 return result
             if time.monotonic() > end:
                 pytest.fail(f"{what}: not within {DEADLINE} s; the last diagnosis: {self.told(result)}")
+
+    def until_healthy(self, when: str) -> None:
+        """Looked at once the Deployments say that they have what they want: a look costs more than a question."""
+        end = time.monotonic() + DEADLINE
+        while not self._settled() and time.monotonic() < end:
+            time.sleep(1)
+        self.until(lambda result: bool(result["healthy"]), f"a platform that works, {when}")
+
+    def _settled(self) -> bool:
+        for one in self.api.list("apps/v1", "Deployment", self.namespace):
+            status, wanted = one.get("status") or {}, one["spec"].get("replicas", 1)
+            counts = {int(status.get(key) or 0) for key in ("replicas", "updatedReplicas", "readyReplicas")}
+            if counts != {wanted} or status.get("observedGeneration") != one["metadata"]["generation"]:
+                return False
+        return True
 
     @staticmethod
     def told(result: Json) -> str:
