@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["DEFAULT", "complete", "words"]
+__all__ = ["DEFAULT", "LEAST", "complete", "words"]
 
 Json = dict[str, Any]
 
@@ -22,6 +22,9 @@ DEFAULT = "default"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # The Deployment's name becomes a label; its pods' names get seventeen characters more.
 LONGEST = 46
+
+# The least that a number may be; the roles' specifications say the same.
+LEAST = {"replicas": 0, "concurrency": 1, "min_available": 0}
 
 # What a pool adds to instead of replacing it
 MERGED = ("settings", "startup_probe", "liveness_probe", "readiness_probe")
@@ -54,8 +57,15 @@ def _complete(pool: Mapping[str, Any], defaults: Mapping[str, Any], workload: st
     found["deployment"] = workload if pool["name"] == DEFAULT else f"{workload}-{pool['name']}"
     if found["kind"] == "solo" and "concurrency" not in pool:
         found["concurrency"] = 1
-    for field in ("replicas", "concurrency", "min_available"):
+    for field, least in LEAST.items():
         found[field] = int(found[field])
+        if found[field] < least:
+            raise CeleryOpsError(
+                f"A size of worker pool {pool['name']} cannot be",
+                expected=f"{field} of at least {least}",
+                found=str(found[field]),
+                remedy=f"Correct celery_worker_{field}, or {field} of the pool in celery_worker_pools.",
+            )
     if "min_available" not in pool:
         # A small pool must let a pod go as well.
         found["min_available"] = max(0, min(found["min_available"], found["replicas"] - 1))

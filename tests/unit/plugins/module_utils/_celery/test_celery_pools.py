@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.pools import complete, words
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.pools import LEAST, complete, words
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 DEFAULTS: dict[str, Any] = {
@@ -64,6 +64,13 @@ def test_a_small_pool_lets_a_pod_go(replicas: int, available: int) -> None:
 def test_what_a_pool_says_itself_is_left_to_the_check_of_the_settings() -> None:
     assert one(replicas=1, min_available=1)["min_available"] == 1
     assert one(kind="solo", concurrency=2)["concurrency"] == 2
+
+
+@pytest.mark.parametrize("field", LEAST)
+def test_a_number_that_is_too_small_is_refused(field: str) -> None:
+    assert one(**{field: LEAST[field]})[field] == LEAST[field]
+    with pytest.raises(CeleryOpsError, match=f"{field} of at least {LEAST[field]}.*{LEAST[field] - 1}"):
+        one(**{field: LEAST[field] - 1})
 
 
 def test_solo_runs_one_task_at_a_time() -> None:
