@@ -9,7 +9,7 @@ BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY)
 
 .PHONY: help site artifacts down clean test lint unit package integration molecule \
-  publish docs bench lock
+  publish docs ee bench lock
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ publish: .venv/dev build/venv/publish/done build/venv/importer/done ## All that 
 docs: .venv/dev build/venv/publish/done ## Write the roles' pages, and build the documentation as HTML (build/docsite)
 	$(BIN)/python tools/reference.py
 	tools/docsite build/docsite collections
+
+ee: .venv/dev ## What an execution environment of AWX is built from (build/ee/context)
+	tools/ee
 
 integration: .venv/dev ## Modules against real servers on loopback
 	$(BIN)/python tests/run.py app artifacts integration

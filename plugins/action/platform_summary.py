@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from ansible import constants as C
@@ -47,4 +48,20 @@ class ActionModule(ActionBase):
         for line in lines:
             display.display(line.text, color=tones[line.tone])
         display.display("")
-        return {"changed": False, "lines": [line.text for line in lines]}
+        return {
+            "changed": False,
+            "lines": [line.text for line in lines],
+            # As of set_stats: AWX shows it with the job, and hands it on to the jobs that follow in a workflow.
+            "ansible_stats": {"data": {"platform_report": _report(options)}, "per_host": False, "aggregate": False},
+        }
+
+
+def _report(options: Mapping[str, Any]) -> dict[str, Any]:
+    failed = [one for one in options["checks"] if not one["passed"]]
+    return {
+        "title": options["title"],
+        "passed": len(options["checks"]) - len(failed),
+        "failed": {one["name"]: one["evidence"] for one in failed},
+        # Nothing that was looked at is no proof.
+        "proved": bool(options["checks"]) and not failed,
+    }

@@ -13,6 +13,8 @@ version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
   - Prints a report as readable lines. It decides nothing and changes nothing.
+  - Leaves the statistic C(platform_report) as M(ansible.builtin.set_stats) does, with C(title), C(proved), the number
+    C(passed), and what C(failed) with its evidence.
 options:
   title:
     description: First words of the report.

@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.published import tracked
 
 # What belongs in it, by the first part of a path; of a name that is no folder here, exactly that file.
-FOLDERS = {"apps", "changelogs", "docs", "examples", "inventories", "meta", "playbooks", "plugins", "roles"}
+FOLDERS = {"apps", "awx", "changelogs", "docs", "examples", "inventories", "meta", "playbooks", "plugins", "roles"}
 FILES = {"FILES.json", "LICENSE", "MANIFEST.json", "README.md", "tests/config.yml"}
 SANITY = "tests/sanity/"
 # What galaxy.yml leaves out of these folders, and why: tests of the application; a place that git would forget.

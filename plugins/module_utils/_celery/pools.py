@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.autoscale import autoscaling
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["DEFAULT", "complete", "words"]
+__all__ = ["DEFAULT", "LEAST", "complete", "words"]
 
 Json = dict[str, Any]
 
@@ -23,6 +23,9 @@ DEFAULT = "default"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # The Deployment's name becomes a label; its pods' names get seventeen characters more.
 LONGEST = 46
+
+# The least that a number may be; the roles' specifications say the same.
+LEAST = {"replicas": 0, "concurrency": 1, "min_available": 0}
 
 # What a pool adds to instead of replacing it
 MERGED = ("settings", "startup_probe", "liveness_probe", "readiness_probe")
@@ -57,8 +60,15 @@ def _complete(pool: Mapping[str, Any], defaults: Mapping[str, Any], workload: st
     found["deployment"] = workload if pool["name"] == DEFAULT else f"{workload}-{pool['name']}"
     if found["kind"] == "solo" and "concurrency" not in pool:
         found["concurrency"] = 1
-    for field in ("replicas", "concurrency", "min_available"):
+    for field, least in LEAST.items():
         found[field] = int(found[field])
+        if found[field] < least:
+            raise CeleryOpsError(
+                f"A size of worker pool {pool['name']} cannot be",
+                expected=f"{field} of at least {least}",
+                found=str(found[field]),
+                remedy=f"Correct celery_worker_{field}, or {field} of the pool in celery_worker_pools.",
+            )
     found["autoscale"] = autoscaling(found["name"], found.get("autoscale"), found["replicas"])
     found["replicas"] = found["autoscale"].get("min", found["replicas"])
     found["max_replicas"] = found["autoscale"].get("max")

@@ -35,7 +35,11 @@ def test_every_check_pod_and_command_is_a_readable_line(tmp_path: Path, mode: li
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "ANSIBLE_SHOW_CUSTOM_STATS": "true",
+        },
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
@@ -46,3 +50,10 @@ def test_every_check_pod_and_command_is_a_readable_line(tmp_path: Path, mode: li
     assert any(line.startswith("celery-beat-1 worker-1") and line.endswith("4") for line in lines), done.stdout
     assert "remove it all make down" in lines
     assert "changed=0" in done.stdout
+    stats = json.loads(done.stdout.partition("CUSTOM STATS")[2].partition("RUN: ")[2].strip())
+    assert stats["platform_report"] == {
+        "title": "shop",
+        "passed": 1,
+        "failed": {"beat running": "0 of 1 ready"},
+        "proved": False,
+    }

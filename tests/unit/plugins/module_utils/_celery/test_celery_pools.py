@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.celeryops.platform.plugins.module_utils._celery.pools import complete, words
+from ansible_collections.celeryops.platform.plugins.module_utils._celery.pools import LEAST, complete, words
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 DEFAULTS: dict[str, Any] = {
@@ -110,6 +110,13 @@ def test_bounds_that_are_none_are_refused(autoscale: dict[str, int], told: str) 
         one(autoscale=autoscale)
     assert "'reports'" in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("field", LEAST)
+def test_a_number_that_is_too_small_is_refused(field: str) -> None:
+    assert one(**{field: LEAST[field]})[field] == LEAST[field]
+    with pytest.raises(CeleryOpsError, match=f"{field} of at least {LEAST[field]}.*{LEAST[field] - 1}"):
+        one(**{field: LEAST[field] - 1})
 
 
 def test_solo_runs_one_task_at_a_time() -> None:
