@@ -137,6 +137,7 @@ class Candidate:
         self.term = 0
         self.problem = None
         self.looked_at = since_boot()
+        self.answered_at = None
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="celeryops-lease", daemon=True)
 
@@ -153,8 +154,8 @@ class Candidate:
         return self._thread.is_alive() and since_boot() - self.looked_at < 4 * self.timing.duration
 
     def waits(self):
-        """Whether this one, which does not act, could soon."""
-        return self.works() and self.problem is None and self.election.seen is not None
+        """Whether this one, which does not act, could soon. One answer that stays out is no reason to say no."""
+        return self.works() and self.answered_at is not None and since_boot() - self.answered_at < self.timing.duration
 
     def lost(self):
         """Whether another one was seen to hold the lease."""
@@ -194,6 +195,7 @@ class Candidate:
         while not self._leaving.is_set():
             try:
                 self.turn()
+                self.answered_at = since_boot()
                 self._note(None)
             except LeaseError as problem:
                 self._note(str(problem))
