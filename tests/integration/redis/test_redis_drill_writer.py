@@ -45,14 +45,14 @@ def written(ha: Platform, **more: Any) -> dict[str, Any]:
     return answer
 
 
-def drilled(ha: Platform, *, back_at_once: bool) -> tuple[Any, int, int]:
+def drilled(ha: Platform, *, back_at_once: bool, by: signal.Signals = signal.SIGKILL) -> tuple[Any, int, int]:
     victim = ha.wait_healthy()
     answers: list[dict[str, Any]] = []
     client = threading.Thread(target=lambda: answers.append(written(ha, least=4.0, quiet=2.0)))
     client.start()
     time.sleep(1.5)
     killed_at = time.time()
-    ha.end(f"redis-{victim}", signal.SIGKILL)
+    ha.end(f"redis-{victim}", by)
     if back_at_once:
         ha.start(f"redis-{victim}")
     client.join()
@@ -83,6 +83,23 @@ def test_a_drill_tells_gap_losses_and_kind(tmp_path: Path) -> None:
         assert over.replica_steady == 0
         assert over.acknowledged > 10
         assert ha.client().exists("celeryops:drill:test") == 0
+
+
+def test_a_master_that_is_told_to_stop_loses_nothing(tmp_path: Path) -> None:
+    with platform(tmp_path) as ha:
+        over, victim, successor = drilled(ha, back_at_once=False, by=signal.SIGTERM)
+        assert victim != successor
+        assert over.acknowledged > 10
+        assert (over.lost, over.replica_steady) == (0, 0)
+
+
+def test_the_proxy_leads_to_no_master_that_would_refuse_for_want_of_replicas(tmp_path: Path) -> None:
+    with platform(tmp_path, settings={"redis_min_replicas_to_write": 1}) as ha:
+        over, victim, successor = drilled(ha, back_at_once=False)
+        assert victim != successor
+        assert over.gap is not None
+        assert "NOREPLICAS" not in over.errors
+        assert "READONLY" not in over.errors
 
 
 def test_with_wait_a_write_counts_when_replicas_have_it(tmp_path: Path) -> None:
