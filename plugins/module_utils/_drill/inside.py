@@ -15,21 +15,30 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["busy", "main"]
+
+# Seconds between two looks at the records
+PAUSE = 0.2
 
 
 def main(options: dict[str, Any]) -> dict[str, Any]:
-    """Options: app, run; do: send, read or clear; for send also task, queue, argument, holds.
+    """Options: app, run, and do.
 
-    Answer: ids of what was sent, the workers that keep records, and what they have recorded of the run.
+    send: task, queue, argument, rounds (lists of seconds), enough. Sends a round, and a further one where all is done,
+    until some pod will run a task for more than so many seconds. Answer: sent, pairs of id and seconds, and busy, those
+    pods with the seconds that are left.
+    read: count, wait. Returns when so many tasks have ended, or after so many seconds. Answer: lines, as recorded.
+    clear: forgets the run.
     """
     from celery.app.utils import find_app
 
     with contextlib.redirect_stdout(io.StringIO()):
         from celeryops_probe.holding import plain_client
-        from celeryops_probe.ledger import DRILL, Ledger
+        from celeryops_probe.ledger import Ledger
 
         app = find_app(options["app"])
         limits = {"socket_timeout": 10, "socket_connect_timeout": 10}
@@ -40,17 +49,55 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
                 raise RuntimeError("the workers keep records on Redis only")
             channel = connection.channel()
             ledger, client = Ledger(channel), plain_client(channel)
-            run, sent = options["run"], []
+            key = ledger.drill(options["run"])
+
+            def lines() -> list[dict[str, Any]]:
+                return [json.loads(line) for line in client.lrange(key, 0, -1)]
+
             if options["do"] == "send":
-                where = {"queue": options["queue"]} if options["queue"] else {}
-                for hold in options["holds"]:
-                    given = {options["argument"]: hold} if options["argument"] else {}
-                    message = app.send_task(options["task"], kwargs=given, headers={DRILL: run}, **where)
-                    sent.append(message.id)
-            elif options["do"] == "clear":
-                client.delete(ledger.drill(run))
-            return {
-                "sent": sent,
-                "workers": [worker.decode() for worker in client.zrange(ledger.workers, 0, -1)],
-                "lines": [json.loads(line) for line in client.lrange(ledger.drill(run), 0, -1)],
-            }
+                if not client.zcard(ledger.workers):
+                    return {"sent": [], "busy": {}, "workers": 0}
+                return {**_send(app, options, lines), "workers": client.zcard(ledger.workers)}
+            if options["do"] == "read":
+                end = time.monotonic() + options["wait"]
+                while _ended(lines()) < options["count"] and time.monotonic() < end:
+                    time.sleep(PAUSE)
+                return {"lines": lines()}
+            client.delete(key)
+            return {}
+
+
+def _send(app: Any, options: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    from celeryops_probe.ledger import DRILL
+
+    where = {"queue": options["queue"]} if options["queue"] else {}
+    sent: dict[str, float] = {}
+    found: dict[str, float] = {}
+    before = _ended(lines())
+    for holds in options["rounds"]:
+        for hold in holds:
+            given = {options["argument"]: hold} if options["argument"] else {}
+            message = app.send_task(options["task"], kwargs=given, headers={DRILL: options["run"]}, **where)
+            sent[message.id] = hold
+        while not found and _ended(lines()) < before + len(sent):
+            found = {pod: left for pod, left in busy(lines(), sent).items() if left > options["enough"]}
+            time.sleep(PAUSE)
+        if found:
+            break
+    return {"sent": sorted(sent.items()), "busy": found}
+
+
+def _ended(lines: list[dict[str, Any]]) -> int:
+    return len({line["id"] for line in lines if line["what"] == "ended"})
+
+
+def busy(lines: list[dict[str, Any]], lengths: dict[str, float]) -> dict[str, float]:
+    """Pod: for how many seconds it will run one of the tasks at least, by the newest line of each."""
+    newest = {line["id"]: line for line in sorted(lines, key=lambda line: line["at"])}
+    now = max((line["at"] for line in newest.values()), default=0.0)
+    found: dict[str, float] = {}
+    for task, line in newest.items():
+        if line["what"] == "started" and task in lengths:
+            pod = line["worker"].partition("|")[0].partition("@")[2]
+            found[pod] = max(line["at"] + lengths[task] - now, found.get(pod, 0.0))
+    return found

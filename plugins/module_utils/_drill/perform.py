@@ -19,6 +19,9 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec impo
 
 __all__ = ["perform", "plan_of"]
 
+# Seconds for an answer, the import of the application on a busy node and a minute's wait for tasks included
+ANSWER = 240.0
+
 
 def plan_of(params: Mapping[str, Any]) -> Plan:
     """The plan from the module's options; raises CeleryOpsError for one that must not be carried out."""
@@ -84,7 +87,7 @@ def perform(params: Mapping[str, Any], result: dict[str, Any], *, check_mode: bo
     def worker(do: str, options: Mapping[str, Any]) -> dict[str, Any]:
         # Each time another pod may be the one that stays.
         pods = pods_of(api, namespace, params["workers"])
-        return ask(execute, pods, params["python"], "drill", {"app": params["app"], "do": do, **options})
+        return ask(execute, pods, params["python"], "drill", {"app": params["app"], "do": do, **options}, ANSWER)
 
     result.update(changed=True)
     drill(site, worker, plan, result)

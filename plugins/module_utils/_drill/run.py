@@ -28,11 +28,10 @@ __all__ = ["DRILLS", "Load", "Plan", "Site", "drill"]
 Json = dict[str, Any]
 # Asks a worker: what to do, and further options. See inside.py.
 Ask = Callable[[str, Mapping[str, Any]], Json]
-PAUSE = 1.0
 ATTEMPTS = 3
-# Seconds
-MARGIN = 10.0
-# Rounds of tasks for each repetition, where the workers are quicker than the drill
+# Seconds: that a victim's task must go on at least, and that one reading waits for the end of the tasks
+MARGIN, DRAIN = 10.0, 60.0
+# Rounds of tasks for each disturbance at most, where the workers are quicker than the drill
 MOST_ROUNDS = 5
 
 
@@ -43,7 +42,6 @@ class Site(Protocol):
 
     def pods(self) -> list[Json]: ...
     def refuse(self) -> None: ...
-    def wait(self, ready: Callable[[], bool], what: str) -> None: ...
     def wait_settled(self) -> None: ...
     def kill(self, victim: Json, python: str) -> Kill: ...
     def roll(self, number: int, last: bool) -> None: ...
@@ -77,17 +75,19 @@ class Load:
         self.plan = plan
         self.run = f"{plan.name}-{secrets.token_hex(4)}"
         self.sent: list[str] = []
-        self.lengths: dict[str, float] = {}
         self.rounds = 0
 
-    def send(self) -> None:
-        """One round of tasks, of every length."""
-        plan, self.rounds = self.plan, self.rounds + 1
-        lengths = holds(plan.tasks, plan.shortest, plan.longest, f"{plan.name} {self.rounds}")
+    def send(self, enough: float = 0.0) -> list[str]:
+        """Send tasks of every length; the pods that will run one of them for more than ``enough`` seconds."""
+        plan = self.plan
+        rounds = [
+            holds(plan.tasks, plan.shortest, plan.longest, f"{plan.name} {self.rounds + number}")
+            for number in range(MOST_ROUNDS)
+        ]
+        self.rounds += MOST_ROUNDS
         where = {"task": plan.task, "queue": plan.queue, "argument": plan.argument}
-        answer = self.ask("send", {"run": self.run, "holds": lengths, **where})
-        self.sent += answer["sent"]
-        self.lengths.update(zip(answer["sent"], lengths, strict=True))
+        answer = self.ask("send", {"run": self.run, "rounds": rounds, "enough": enough, **where})
+        self.sent += [task for task, _seconds in answer["sent"]]
         if not answer["workers"]:
             raise CeleryOpsError(
                 "no worker keeps records",
@@ -95,67 +95,43 @@ class Load:
                 found="none in Redis",
                 remedy="set celery_worker_lease above 0 and apply the workers again",
             )
+        if not answer["busy"]:
+            raise CeleryOpsError(
+                "the tasks are over before anything can be disturbed",
+                expected=f"a task that runs for {enough:g} s more",
+                found=f"{len(self.sent)} tasks that have ended",
+                remedy="raise tasks or longest, and see that argument names what makes the task last",
+            )
+        return sorted(answer["busy"])
 
-    def events(self) -> list[Event]:
-        """Everything that the workers recorded; asked again where the worker that was asked is gone."""
-        for _ in range(ATTEMPTS - 1):
+    def drain(self) -> list[Event]:
+        """Everything recorded, when every task has ended or the time is over: what is missing then is lost."""
+        events: list[Event] = []
+        end, failures = time.monotonic() + self.plan.drain, 0
+        while True:
+            wait = max(0.0, min(DRAIN, end - time.monotonic()))
             try:
-                return events_of(self.ask("read", {"run": self.run})["lines"])
+                lines = self.ask("read", {"run": self.run, "count": len(self.sent), "wait": wait})["lines"]
             except CeleryOpsError:
-                time.sleep(PAUSE)
-        return events_of(self.ask("read", {"run": self.run})["lines"])
-
-    def busy(self) -> dict[str, float]:
-        """Pod: for how many seconds it will run one of the tasks at least, by the newest record of each."""
-        newest = {event.task: event for event in self.events()}
-        now = max((event.at for event in newest.values()), default=0.0)
-        found: dict[str, float] = {}
-        for event in newest.values():
-            if event.what == "started":
-                left = event.at + self.lengths.get(event.task, 0.0) - now
-                found[event.pod] = max(left, found.get(event.pod, 0.0))
-        return found
-
-    def find_busy(self, enough: float = 0.0) -> dict[str, float]:
-        """As :meth:`busy`, of pods that will be for more than ``enough`` seconds; sends more where all is done."""
-        found = {pod: left for pod, left in self.busy().items() if left > enough}
-        if not found and self.done():
-            if self.rounds >= MOST_ROUNDS * self.plan.repetitions:
-                raise CeleryOpsError(
-                    "the tasks are over before anything can be disturbed",
-                    expected=f"a task that runs for {enough:g} s more",
-                    found=f"{len(self.sent)} tasks that have ended",
-                    remedy="raise tasks or longest, and see that argument names what makes the task last",
-                )
-            self.send()
-        return found
-
-    def done(self) -> bool:
-        return {event.task for event in self.events() if event.what == "ended"} >= set(self.sent)
-
-    def drain(self) -> None:
-        """Returns when every task has ended, or when the time is over: what is missing then is lost."""
-        end = time.monotonic() + self.plan.drain
-        while not self.done() and time.monotonic() < end:
-            time.sleep(PAUSE)
+                # The worker that was asked may have been the next to leave.
+                failures += 1
+                if failures >= ATTEMPTS:
+                    raise
+                continue
+            events = events_of(lines)
+            done = {event.task for event in events if event.what == "ended"}
+            if done >= set(self.sent) or time.monotonic() >= end:
+                return events
 
     def clear(self) -> None:
         self.ask("clear", {"run": self.run})
 
 
 # Disturbances: each returns what its round is told as.
-def _worker_kill(site: Site, load: Load, number: int, kills: list[Kill]) -> Json:
+def _worker_kill(site: Site, load: Load, number: int, kills: list[Kill], busy: list[str]) -> Json:
     """A different pod each time, one that runs tasks."""
-    chosen: list[Json] = []
-    # The kill itself takes a few seconds, a pod's start: what runs must last for longer.
-    enough = min(MARGIN, load.plan.longest / 2)
-
-    def busy() -> bool:
-        left = load.find_busy(enough)
-        chosen[:] = [pod for pod in site.pods() if pod["metadata"]["name"] in left]
-        return len(chosen) > 0
-
-    site.wait(busy, "a worker with a task that takes long enough")
+    pods = {pod["metadata"]["name"]: pod for pod in site.pods()}
+    chosen = [pods[name] for name in busy if name in pods]
     victim = chosen[number % len(chosen)]
     kill = site.kill(victim, load.plan.python)
     kills.append(kill)
@@ -163,7 +139,7 @@ def _worker_kill(site: Site, load: Load, number: int, kills: list[Kill]) -> Json
     return {"victim": kill.pod, "node": victim["spec"]["nodeName"], "exit_code": kill.exit_code}
 
 
-def _rolling_update(site: Site, load: Load, number: int, kills: list[Kill]) -> Json:
+def _rolling_update(site: Site, load: Load, number: int, kills: list[Kill], busy: list[str]) -> Json:
     before = {pod["metadata"]["name"] for pod in site.pods()}
     # One alone would leave the mark behind.
     if load.plan.repetitions == 1:
@@ -172,14 +148,14 @@ def _rolling_update(site: Site, load: Load, number: int, kills: list[Kill]) -> J
     return {"replaced": len(before - {pod["metadata"]["name"] for pod in site.pods()})}
 
 
-def _eviction(site: Site, load: Load, number: int, kills: list[Kill]) -> Json:
+def _eviction(site: Site, load: Load, number: int, kills: list[Kill], busy: list[str]) -> Json:
     pods = site.pods()
     victim = pods[number % len(pods)]
     site.evict(victim)
     return {"victim": victim["metadata"]["name"], "node": victim["spec"]["nodeName"]}
 
 
-def _scale_in(site: Site, load: Load, number: int, kills: list[Kill]) -> Json:
+def _scale_in(site: Site, load: Load, number: int, kills: list[Kill], busy: list[str]) -> Json:
     before = {pod["metadata"]["name"] for pod in site.pods()}
     site.scale(site.replicas + 1)
     site.wait_settled()
@@ -191,7 +167,7 @@ def _scale_in(site: Site, load: Load, number: int, kills: list[Kill]) -> Json:
     return {"removed": sorted(before - after) or ["the newest"], "replicas": site.replicas}
 
 
-DRILLS: dict[str, Callable[[Site, Load, int, list[Kill]], Json]] = {
+DRILLS: dict[str, Callable[[Site, Load, int, list[Kill], list[str]], Json]] = {
     "worker_kill": _worker_kill,
     "rolling_update": _rolling_update,
     "eviction": _eviction,
@@ -204,16 +180,16 @@ def drill(site: Site, ask: Ask, plan: Plan, result: Json) -> None:
     site.refuse()
     load = Load(ask, plan)
     kills: list[Kill] = []
+    # The kill itself takes a few seconds, a pod's start: what runs must last for longer.
+    enough = min(MARGIN, plan.longest / 2) if plan.name == "worker_kill" else 0.0
     try:
         try:
             for number in range(plan.repetitions):
-                load.send()
-                site.wait(lambda: len(load.find_busy()) > 0, "a task that runs")
-                result["rounds"].append(DRILLS[plan.name](site, load, number, kills))
+                busy = load.send(enough)
+                result["rounds"].append(DRILLS[plan.name](site, load, number, kills, busy))
         finally:
             site.put_back()
-        load.drain()
-        found = account(load.sent, load.events(), kills)
+        found = account(load.sent, load.drain(), kills)
         _tell(found, kills, result)
         failed = problems(found, plan.budget, kills)
     finally:

@@ -24,14 +24,16 @@ DEADLINE = 180
 # How often each disturbance is made; the project's own figures are 20 kills and 5 of each other.
 KILLS = int(os.environ.get("DRILL_KILLS", "2"))
 OTHERS = int(os.environ.get("DRILL_OTHERS", "1"))
-# The children of Celery's main process, which is a child of the container's first process.
+# The children of Celery's main process, which is the container's first process or the child of an init.
 KILL_CHILDREN = """
 import os, re, signal
 parents = {}
 for pid in filter(str.isdigit, os.listdir("/proc")):
     with open(f"/proc/{pid}/status") as file:
         parents[int(pid)] = int(re.search(r"^PPid:\\s(\\d+)$", file.read(), re.M).group(1))
-main = next(pid for pid, parent in parents.items() if parent == 1)
+with open("/proc/1/comm") as file:
+    init = file.read().strip() in ("catatonit", "tini", "dumb-init")
+main = next(pid for pid, parent in parents.items() if parent == 1) if init else 1
 for pid, parent in parents.items():
     if parent == main:
         os.kill(pid, signal.SIGKILL)

@@ -42,7 +42,7 @@ class Delivery(bootsteps.StartStopStep):
 
     def __init__(self, consumer, **kwargs):
         super().__init__(consumer, **kwargs)
-        from celeryops_probe import holding, keeper  # noqa: PLC0415  they need kombu's transport for Redis
+        from celeryops_probe import drill, holding, keeper  # noqa: PLC0415  they need kombu's transport for Redis
 
         self.holding_module = holding
         started = f"{consumer.hostname}|{os.getpid()}@{socket.gethostname()}|{time.time():.3f}"
@@ -50,6 +50,7 @@ class Delivery(bootsteps.StartStopStep):
         self.holding = holding.Holding(started, seconds("CELERYOPS_LEASE", 0), limit)
         self.keeper = keeper.Keeper(consumer.app, self.holding)
         self.running = False
+        self.starts = drill.Starts(consumer.app, self.holding.worker)
         self._watch_starts(consumer)
         self._watch_deaths()
         self._watch_the_end(consumer.controller)

@@ -120,7 +120,6 @@ class Holding:
             return NO
         entry.deaths = deaths
         entry.started = True
-        self._note(fetcher.ledger, client, entry, "started")
         return YES
 
     def _suspects(self, besides):
@@ -141,14 +140,10 @@ class Holding:
     def finish(self, ledger, client, tag):
         entry = self.messages.pop(tag, None)
         self._now_or_later(ledger, client, lambda books, own: books.finish(own, tag))
-        if entry is not None and entry.started:
-            self._note(ledger, client, entry, "ended")
-
-    def _note(self, ledger, client, entry, what):
-        run = entry.request.request_dict.get(DRILL)
+        run = entry is not None and entry.started and entry.request.request_dict.get(DRILL)
         if run:
             task = entry.request.id
-            self._now_or_later(ledger, client, lambda books, own: books.note(own, run, task, what))
+            self._now_or_later(ledger, client, lambda books, own: books.note(own, run, task, "ended"))
 
     def give_back(self, ledger, client, tag, last=False):
         """Return a message; nothing happens when it was taken over."""

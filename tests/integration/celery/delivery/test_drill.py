@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from celery_running import Redis
 from delivery_running import LEASE, PODS, Book, Worker, container
-from helpers.servers import wait_until
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.worker_pod import ask
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Budget, Kill
@@ -28,9 +27,8 @@ BUDGET = Budget(elsewhere=20)
 class Pods:
     """A Deployment of two workers."""
 
-    def __init__(self, fleet: Callable[..., Worker], host: str, changes: Mapping[str, str]) -> None:
+    def __init__(self, fleet: Callable[..., Worker], changes: Mapping[str, str]) -> None:
         self.fleet = fleet
-        self.host = host
         self.changes = dict(changes)
         self.replicas = 2
         self.made = 0
@@ -39,8 +37,10 @@ class Pods:
 
     def _new(self) -> None:
         self.made += 1
-        flags = ["--", "worker_soft_shutdown_timeout=20"]
-        self.workers.append(self.fleet(f"pod{self.made}", *flags, **self.changes))
+        name = f"pod{self.made}"
+        # In a pod the host's name is the pod's.
+        flags = [f"--hostname=celery@{name}", "--", "worker_soft_shutdown_timeout=20"]
+        self.workers.append(self.fleet(name, *flags, **self.changes))
 
     def _leave(self, worker: Worker) -> None:
         worker.running.process.send_signal(signal.SIGTERM)
@@ -51,14 +51,10 @@ class Pods:
         return next(worker for worker in self.workers if worker.name == victim["spec"]["nodeName"])
 
     def pods(self) -> list[Json]:
-        # Every worker's host is this machine: the records tell them apart by the name in front.
         return [{"metadata": {"name": worker.name}, "spec": {"nodeName": worker.name}} for worker in self.workers]
 
     def refuse(self) -> None:
         assert all(worker.running.passes("ready") for worker in self.workers)
-
-    def wait(self, ready: Callable[[], bool], what: str) -> None:
-        wait_until(ready, what)
 
     def wait_settled(self) -> None:
         self.scale(self.replicas)
@@ -91,11 +87,7 @@ class Pods:
 @pytest.fixture
 def worker_pod(redis: Redis) -> Ask:
     def asked(do: str, options: Mapping[str, Any]) -> Json:
-        answer = ask(container(redis.url), PODS, "python", "drill", {"app": "kept", "do": do, **options})
-        for line in answer["lines"]:
-            # pod1@host|... is celery@pod1|... in a cluster
-            line["worker"] = "celery@" + line["worker"].partition("@")[0] + "|"
-        return answer
+        return ask(container(redis.url), PODS, "python", "drill", {"app": "kept", "do": do, **options}, 120)
 
     return asked
 
@@ -103,7 +95,7 @@ def worker_pod(redis: Redis) -> Ask:
 def hold(fleet: Callable[..., Worker], worker_pod: Ask, name: str, repetitions: int, **changes: str) -> Json:
     result: Json = {"rounds": []}
     plan = Plan(name, repetitions, tasks=24, task="kept.hold", shortest=0.1, longest=8, drain=60, budget=BUDGET)
-    drill(Pods(fleet, "", changes), worker_pod, plan, result)
+    drill(Pods(fleet, changes), worker_pod, plan, result)
     return result
 
 

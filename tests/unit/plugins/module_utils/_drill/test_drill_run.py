@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Budget, Kill
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.inside import busy
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.perform import plan_of
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.run import DRILLS, Plan, drill
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.workload import settled
@@ -30,33 +31,35 @@ def pod(name: str, ready: bool = True) -> Json:
 class Platform:
     """Workers and their records as data: every task starts at once in the first pod, and ends when it is read."""
 
-    def __init__(self, *, lose: int = 0, fail: str = "", workers: bool = True) -> None:
+    def __init__(self, *, lose: int = 0, fail: str = "", workers: int = 2, idle: bool = False) -> None:
         self.replicas = 2
         self.done: list[str] = []
         self.lines: list[Json] = []
         self.lose = lose
         self.fail = fail
-        self.workers = ["celery@pod-1|1@pod-1|1"] if workers else []
+        self.workers = workers
+        self.idle = idle
         self.clock = 0.0
-        self.ending = False
 
     # The workers
     def ask(self, do: str, options: Mapping[str, Any]) -> Json:
-        sent: list[str] = []
         if do == "send":
-            for hold in options["holds"]:
-                self.clock += 1
-                sent.append(f"{hold}-{self.clock}")
-                self.note(sent[-1], "started", "pod-1")
-        elif do == "clear":
+            return {"sent": self.send(options), "busy": {} if self.idle else {"pod-1": 20}, "workers": self.workers}
+        if do == "clear":
             self.done.append("clear")
-        elif self.ending:
-            started = {line["id"] for line in self.lines} - {
-                line["id"] for line in self.lines if line["what"] == "ended"
-            }
-            for task in sorted(started)[self.lose :]:
-                self.note(task, "ended", "pod-2")
-        return {"sent": sent, "workers": self.workers, "lines": list(self.lines)}
+            return {}
+        started = {line["id"] for line in self.lines}
+        for task in sorted(started)[self.lose :]:
+            self.note(task, "ended", "pod-2")
+        return {"lines": list(self.lines)}
+
+    def send(self, options: Mapping[str, Any]) -> list[tuple[str, float]]:
+        sent = []
+        for hold in options["rounds"][0] if self.workers else []:
+            self.clock += 1
+            sent.append((f"{hold}-{self.clock}", hold))
+            self.note(sent[-1][0], "started", "pod-1")
+        return sent
 
     def note(self, task: str, what: str, where: str) -> None:
         self.lines.append({"id": task, "what": what, "worker": f"celery@{where}|1@{where}|1", "at": self.clock})
@@ -67,9 +70,6 @@ class Platform:
 
     def refuse(self) -> None:
         self.done.append("refuse")
-
-    def wait(self, ready: Callable[[], bool], what: str) -> None:
-        assert any(ready() for _ in range(20)), what
 
     def wait_settled(self) -> None:
         self.done.append("settled")
@@ -100,7 +100,6 @@ class Platform:
 
     def put_back(self) -> None:
         self.done.append("put back")
-        self.ending = True
 
 
 def run(platform: Platform, name: str, repetitions: int = 1, **more: Any) -> Json:
@@ -163,16 +162,15 @@ def test_put_back_after_a_failure(what: str) -> None:
 
 
 def test_workers_without_records_are_told() -> None:
-    platform = Platform(workers=False)
+    platform = Platform(workers=0)
     with pytest.raises(CeleryOpsError, match="celery_worker_lease"):
         run(platform, "eviction")
     assert platform.done[-2:] == ["put back", "clear"]
 
 
 def test_tasks_that_do_not_last_are_told() -> None:
-    platform = Platform()
-    platform.ending = True
-    with pytest.raises(CeleryOpsError, match="15 tasks that have ended"):
+    platform = Platform(idle=True)
+    with pytest.raises(CeleryOpsError, match="3 tasks that have ended"):
         run(platform, "eviction")
     assert platform.done == ["refuse", "put back", "clear"]
 
@@ -205,6 +203,23 @@ def test_plan() -> None:
 def test_plans_that_must_not_be_carried_out(change: Json, says: str) -> None:
     with pytest.raises(CeleryOpsError, match=says):
         plan_of({**OPTIONS, **change})
+
+
+def test_who_is_busy_for_how_long() -> None:
+    def line(task: str, what: str, where: str, at: float) -> Json:
+        return {"id": task, "what": what, "worker": f"celery@{where}|7@{where}|1", "at": at}
+
+    lines = [
+        line("short", "started", "a", 1),
+        line("long", "started", "a", 2),
+        line("moved", "started", "a", 3),
+        line("moved", "started", "b", 8),
+        line("over", "started", "c", 4),
+        line("over", "ended", "c", 10),
+        line("of others", "started", "d", 5),
+    ]
+    assert busy(lines, {"short": 10, "long": 30, "moved": 5, "over": 6}) == {"a": 22, "b": 3}
+    assert busy([], {}) == {}
 
 
 DEPLOYMENT: Json = {
