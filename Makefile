@@ -5,11 +5,12 @@ PYTHON ?= python3
 INVENTORY ?= inventories/local
 ARGS ?=
 SCENARIO ?= default
+PYTHONS ?= 3.11 3.12 3.13
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY)
 
 .PHONY: help site artifacts down clean test lint unit package integration molecule \
-  publish docs ee bench lock
+  publish matrix docs ee bench lock
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ package: .venv/dev ## The built collection: what it holds, and that it works whe
 
 publish: .venv/dev build/venv/publish/done build/venv/importer/done ## All that is to be seen before the collection is published
 	$(BIN)/python tests/run.py publish
+
+matrix: ## Unit tests with each of PYTHONS, and the ansible-core that goes with it
+	tools/matrix $(PYTHONS)
 
 docs: .venv/dev build/venv/publish/done ## Write the roles' pages, and build the documentation as HTML (build/docsite)
 	$(BIN)/python tools/reference.py

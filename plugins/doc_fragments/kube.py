@@ -14,8 +14,8 @@ class ModuleDocFragment:
 options:
   kubeconfig:
     description:
-      - Path of the kubeconfig. Without it, the environment variable E(KUBECONFIG), then C(~/.kube/config),
-        and inside a cluster the pod's service account.
+      - Path of the kubeconfig. Without it, the environment variables E(K8S_AUTH_KUBECONFIG) and E(KUBECONFIG), then
+        C(~/.kube/config), and inside a cluster the pod's service account.
     type: path
   context:
     description: Context of the kubeconfig; by default its current one.

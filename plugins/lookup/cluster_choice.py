@@ -95,8 +95,9 @@ def _credentials(kubeconfig: str, context: str) -> str:
         return f"platform_kubeconfig is {kubeconfig}"
     if context:
         return f"platform_context is {context}"
-    if os.environ.get("KUBECONFIG"):
-        return f"KUBECONFIG is {os.environ['KUBECONFIG']}"
+    for name in ("K8S_AUTH_KUBECONFIG", "KUBECONFIG"):
+        if os.environ.get(name):
+            return f"{name} is {os.environ[name]}"
     if "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT.exists():
         return "this runs in a pod with a service account"
     return ""

@@ -54,10 +54,12 @@ class Access:
 def read_access(kubeconfig: str | None, context: str | None, environ: Mapping[str, str] | None = None) -> Access:
     """The access that options and environment name, looked for as kubectl does.
 
+    K8S_AUTH_KUBECONFIG goes before KUBECONFIG, as with the modules of kubernetes.core: job runners set it.
+
     Raises NoClusterError where the kubeconfig or its context does not exist, KubeError where it makes no sense.
     """
     environ = os.environ if environ is None else environ
-    named = kubeconfig or environ.get("KUBECONFIG") or ""
+    named = kubeconfig or environ.get("K8S_AUTH_KUBECONFIG") or environ.get("KUBECONFIG") or ""
     paths = [Path(one).expanduser() for one in (named or _DEFAULT).split(os.pathsep) if one]
     present = [path for path in paths if path.exists()]
     if not present and not named and "KUBERNETES_SERVICE_HOST" in environ:

@@ -99,3 +99,11 @@ def test_without_a_file_the_environment_decides(tmp_path: Path) -> None:
     with pytest.raises(NoClusterError) as caught:
         read_access(None, None, environment)
     assert caught.value.found == "no such file"
+
+
+def test_what_a_job_runner_sets_goes_before_the_users_own(tmp_path: Path) -> None:
+    path = written(tmp_path, {"token": "t"})
+    both = {"K8S_AUTH_KUBECONFIG": str(path), "KUBECONFIG": str(tmp_path / "none")}
+    assert read_access(None, None, both).host == "https://example.com:6443"
+    with pytest.raises(NoClusterError):
+        read_access(str(tmp_path / "none"), None, both)
