@@ -42,6 +42,28 @@ RUN = {
         "tests/integration/celery/test_celery_doctor_replay.py",
         "doctor",
     ),
+    ".venv/bin/ansible-playbook -i inventories/local playbooks/doctor.yml": ("molecule/default/verify.yml", "doctor.yml"),
+    ".venv/bin/ansible-playbook -i inventories/local playbooks/validate.yml": (
+        "molecule/default/verify.yml",
+        "validate.yml",
+    ),
+    "ansible-playbook -i inventories/local playbooks/validate.yml": ("molecule/default/verify.yml", "validate.yml"),
+    "ansible-playbook -i inventories/local playbooks/drill.yml": (
+        "tests/integration/celery/test_drill_playbook.py",
+        "playbooks/drill.yml",
+    ),
+    "ansible localhost -m celeryops.platform.celery_dead_letters": (
+        "tests/integration/celery/test_drill_in_cluster.py",
+        "celery_dead_letters",
+    ),
+    "ansible-playbook -i inventories/local site.yml -e postgresql_rotate=true": (
+        "tests/integration/postgresql/test_postgresql_rotation.py",
+        "postgresql_rotate=True",
+    ),
+    "kubectl exec deployment/celery-beat -- celery celeryops-probe": (
+        "tests/integration/celery/test_probe_command.py",
+        "celeryops-probe",
+    ),
     "ansible-playbook site.yml --tags worker,verify": (
         "tests/integration/awx/test_jobs_by_runner.py",
         "Platform scale",
