@@ -39,6 +39,7 @@ def test_every_check_pod_and_command_is_a_readable_line(tmp_path: Path, mode: li
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "ANSIBLE_SHOW_CUSTOM_STATS": "true",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         },
     )
     assert done.returncode == 0, done.stdout + done.stderr
