@@ -101,6 +101,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 NODE = {"name": "worker", "password": "node-password", "addresses": ["192.0.2.7"]}
 
 
+def test_a_certificate_outlives_a_restart_but_not_its_names_or_its_authority(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    pki.make_authorities()
+
+    def made(*names: str) -> tuple[bytes, bytes]:
+        certificate, key = pki.issue("serving", "server-ca", Subject("server"), names)
+        return certificate.read_bytes(), key.read_bytes()
+
+    first = made("127.0.0.1")
+    assert made("127.0.0.1") == first
+    second = made("127.0.0.1", "localhost")
+    assert second != first
+    assert made("127.0.0.1", "localhost") == second
+    pki.path("server-ca.crt").unlink()
+    pki.make_authorities()
+    assert made("127.0.0.1", "localhost") != second
+
+
 def test_k3s_own_paths_are_answered_without_credentials(place: Place) -> None:
     assert Client(place.url, context()).get("/cacerts") == place.pki.path("server-ca.crt").read_bytes()
     assert place.client().get("/ping") == b"pong"

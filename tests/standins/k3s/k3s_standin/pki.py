@@ -74,9 +74,15 @@ class Pki:
             target.write_text(bundle[name])
 
     def issue(self, stem: str, authority: str, subject: Subject, names: Sequence[str] = ()) -> tuple[Path, Path]:
-        """A fresh certificate and key ``<stem>.crt`` and ``.key``, good for servers and clients. Returns both paths."""
-        certificate, key = self.path(f"{stem}.crt"), self.path(f"{stem}.key")
+        """A certificate and key ``<stem>.crt`` and ``.key``, good for servers and clients. Returns both paths.
+
+        As with k3s a restart changes neither: they are made anew for other names or by another authority.
+        """
+        certificate, key, note = (self.path(f"{stem}.{suffix}") for suffix in ("crt", "key", "made-for"))
         certificate.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wanted = "\n".join((subject.text, *_extensions(names), self.path(f"{authority}.crt").read_text()))
+        if note.exists() and note.read_text() == wanted:
+            return certificate, key
         with tempfile.TemporaryDirectory() as scratch:
             request, extensions = Path(scratch, "request"), Path(scratch, "extensions")
             extensions.write_text("\n".join(_extensions(names)))
@@ -86,6 +92,8 @@ class Pki:
                 "-CA", str(self.path(f"{authority}.crt")), "-CAkey", str(self.path(f"{authority}.key")),
                 "-set_serial", str(time.time_ns()), "-extfile", str(extensions),
             )  # fmt: skip
+        # Last, so that a pair of which one half is missing is not taken for made.
+        note.write_text(wanted)
         return certificate, key
 
     @staticmethod
