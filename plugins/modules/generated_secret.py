@@ -56,7 +56,7 @@ options:
             of that name, whose length is given.
           - C(min_length) is the least number of characters that a value which is there must have, 1 by default.
           - C(value) stands instead of these for what is no secret, such as the name of a user. It is shown by high
-            verbosity, as every option is.
+            verbosity, as every option is. C(accepted) lists further values that are left as they are.
         type: dict
         required: true
 attributes:

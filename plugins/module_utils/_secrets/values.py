@@ -24,19 +24,23 @@ _ALPHABETS = {
 }
 _FERNET_BYTES = 32
 _DEFAULT_LENGTH = 32
-_KEY_OPTIONS = ("length", "charset", "min_length", "value")
+_KEY_OPTIONS = ("length", "charset", "min_length", "value", "accepted")
 _SECRET_OPTIONS = ("name", "labels", "annotations", "type", "data")
 
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """One key. `value` is given for what is no secret (a user's name); otherwise the value is made."""
+    """One key. `value` is given for what is no secret (a user's name); otherwise the value is made.
+
+    `accepted` are values that are as good as `value` when they are there already.
+    """
 
     name: str
     length: int = _DEFAULT_LENGTH
     charset: str = "alphanumeric"
     min_length: int = 1
     value: str | None = None
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,9 @@ def _key(where: str, name: str, options: Any, problem: Callable[[str], None]) ->
                 problem(f"{where}: {option} does not go with value")
         if not str(options["value"]):
             problem(f"{where}: value is empty")
-        return KeySpec(name, value=str(options["value"]))
+        return KeySpec(name, value=str(options["value"]), accepted=tuple(map(str, options.get("accepted") or ())))
+    if "accepted" in options:
+        problem(f"{where}: accepted goes with value only")
     charset = str(options.get("charset") or "alphanumeric")
     if charset not in _ALPHABETS and charset != "fernet":
         problem(f"{where}: charset {charset} is none of {', '.join([*_ALPHABETS, 'fernet'])}")
@@ -135,7 +141,8 @@ def make_value(spec: KeySpec) -> str:
 def problem_with(spec: KeySpec, present: bytes) -> str | None:
     """Why a value that is there will not do, without telling it; None when it will."""
     if spec.value is not None:
-        return None if present == spec.value.encode() else "holds another value than the one declared"
+        good = [value.encode() for value in (spec.value, *spec.accepted)]
+        return None if present in good else "holds another value than the one declared"
     if len(present) < spec.min_length:
         return f"has {len(present)} characters, at least {spec.min_length} are needed"
     if spec.charset == "fernet" and not _is_fernet(present):

@@ -43,6 +43,16 @@ def test_no_two_values_are_equal() -> None:
     assert len({make_value(KeySpec("k")) for _ in range(100)}) == 100
 
 
+def test_accepted_values_are_left_as_they_are() -> None:
+    (spec,) = parse_secrets([{"name": "s", "data": {"user": {"value": "app", "accepted": ["app_alt"]}}}])
+    (key,) = spec.keys
+    assert make_value(key) == "app"
+    assert problem_with(key, b"app_alt") is None
+    assert problem_with(key, b"root") == "holds another value than the one declared"
+    with pytest.raises(CeleryOpsError, match="accepted goes with value only"):
+        parse_secrets([{"name": "s", "data": {"user": {"accepted": ["app_alt"]}}}])
+
+
 def test_given_values_have_to_match() -> None:
     spec = KeySpec("k", value="app")
     assert make_value(spec) == "app"
