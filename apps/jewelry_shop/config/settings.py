@@ -166,7 +166,8 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = env.integer("CELERY_BROKER_MAX_RETRIES", 
 # never fetched ahead. A task must end before the visibility timeout, or a second worker starts it as well.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-REDELIVERY_CAP = env.integer("CELERY_REDELIVERY_CAP", 3)  # config.requests
+# Above what the platform allows before it keeps the task as a dead letter: this one is for workers without a platform.
+REDELIVERY_CAP = env.integer("CELERY_REDELIVERY_CAP", 10)  # config.requests
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.integer("CELERY_SOFT_SHUTDOWN_TIMEOUT", 45)
