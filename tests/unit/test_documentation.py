@@ -42,7 +42,10 @@ RUN = {
         "tests/integration/celery/test_celery_doctor_replay.py",
         "doctor",
     ),
-    ".venv/bin/ansible-playbook -i inventories/local playbooks/doctor.yml": ("molecule/default/verify.yml", "doctor.yml"),
+    ".venv/bin/ansible-playbook -i inventories/local playbooks/doctor.yml": (
+        "molecule/default/verify.yml",
+        "doctor.yml",
+    ),
     ".venv/bin/ansible-playbook -i inventories/local playbooks/validate.yml": (
         "molecule/default/verify.yml",
         "validate.yml",
