@@ -157,7 +157,16 @@ class Place:
         """The part of site.yml that the remedy names."""
         inventory = os.environ.get("FAULTS_INVENTORY", "molecule/inventory")
         done = subprocess.run(
-            ["ansible-playbook", "-i", inventory, "site.yml", "--tags", tags, "-e", "@molecule/faults/vars/platform.yml"],
+            [
+                "ansible-playbook",
+                "-i",
+                inventory,
+                "site.yml",
+                "--tags",
+                tags,
+                "-e",
+                "@molecule/faults/vars/platform.yml",
+            ],
             cwd=ROOT,
             capture_output=True,
             text=True,
