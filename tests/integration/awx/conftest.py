@@ -19,7 +19,9 @@ from helpers.modules import ROOT
 from standins.awx.server import TOKEN, Controller, standin
 
 Apply = Callable[..., dict[str, Any]]
-IMAGES = {name: f"registry.example.com/shop/{name}:1" for name in ("redis", "postgresql", "pgbouncer", "app")}
+IMAGES = {
+    name: f"registry.example.com/shop/{name}:1" for name in ("redis", "haproxy", "postgresql", "pgbouncer", "app")
+}
 VARIABLES = {"awx_execution_environment_image": "registry.example.com/shop/ee:1", "awx_images": IMAGES}
 
 

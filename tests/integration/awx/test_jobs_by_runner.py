@@ -90,6 +90,7 @@ def launch(project: Path, api_server: ApiServer, storage: str, namespace: str, t
         .replace("{{ awx_namespace }}", namespace)
         .replace("{{ awx_images.redis }}", IMAGES["redis"])
         .replace("{{ awx_images.postgresql }}", IMAGES["postgresql"])
+        .replace("{{ awx_images.haproxy }}", IMAGES["haproxy"])
         .replace("{{ awx_images.pgbouncer }}", IMAGES["pgbouncer"])
         .replace("{{ awx_images.app }}", IMAGES["app"])
     )

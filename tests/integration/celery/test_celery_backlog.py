@@ -30,6 +30,10 @@ WITHIN = 3.0
 Make = Callable[..., Celery]
 
 
+def _nothing() -> None:
+    """A task of the load."""
+
+
 @pytest.fixture
 def make(redis: Redis) -> Iterator[Make]:
     """An application with these settings, whose only task does nothing."""
@@ -38,7 +42,8 @@ def make(redis: Redis) -> Iterator[Make]:
         def build(**settings: Any) -> Celery:
             app = Celery("load", set_as_current=False)
             app.conf.update({"broker_url": redis.url, "task_ignore_result": True, **settings})
-            app.task(lambda: None, name="load.nothing")
+            # Of this application alone: a lambda shared with others cannot be bound by theirs.
+            app.task(_nothing, name="load.nothing", shared=False)
             stack.callback(app.close)
             return app
 
