@@ -113,7 +113,7 @@ secrets:
         - One of V(created), V(configured), V(unchanged), V(failed), or V(pending) for one that was not reached. In
           check mode what would be done.
       type: str
-    keys:
+    declared:
       description: Names of the declared keys.
       type: list
       elements: str
@@ -125,7 +125,7 @@ secrets:
     - namespace: jewelry-shop
       name: app-secrets
       action: created
-      keys: [DJANGO_SECRET_KEY, FIELD_ENCRYPTION_KEY]
+      declared: [DJANGO_SECRET_KEY, FIELD_ENCRYPTION_KEY]
       generated: [DJANGO_SECRET_KEY, FIELD_ENCRYPTION_KEY]
 error:
   description: What was expected, what was found and what to do.

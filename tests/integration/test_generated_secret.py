@@ -74,7 +74,7 @@ def test_a_missing_key_is_added_and_nothing_else_touched(api: Api, namespace: st
         "namespace": namespace,
         "name": "app-secrets",
         "action": "configured",
-        "keys": ["a", "b"],
+        "declared": ["a", "b"],
         "generated": ["b"],
     }
     assert {key: after[key] for key in before} == before

@@ -34,7 +34,7 @@ RUN = {
     "make publish": ("tests/run.py", "def publish"),
     "make ee": ("tests/integration/awx/test_execution_environment.py", "ansible-builder"),
     "ansible-galaxy collection build": ("tests/publish/conftest.py", '"collection", "build"'),
-    "antsibull-changelog release": ("tests/publish/test_documentation.py", '"release"'),
+    "antsibull-changelog release": ("tests/publish/test_docsite.py", '"release"'),
     "ansible-playbook playbooks/artifacts.yml": ("tests/run.py", "playbooks/artifacts.yml"),
     "ansible-playbook playbooks/awx.yml": ("tests/integration/awx/conftest.py", "playbooks/awx.yml"),
     "ansible-playbook playbooks/doctor.yml": ("tests/integration/celery/test_celery_doctor_replay.py", "doctor"),

@@ -25,7 +25,7 @@ _BUNDLE_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA
 
 def _run(*argv: str) -> str:
     try:
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout  # pylint: disable=ansible-bad-function
     except FileNotFoundError:
         return ""
 

@@ -63,7 +63,7 @@ class Image:
     arguments: tuple[tuple[str, str], ...] = ()
 
 
-Spec = Go | Base | Image
+Spec = Go | Base | Image  # pylint: disable=unsupported-binary-operation
 
 
 @dataclass(frozen=True)

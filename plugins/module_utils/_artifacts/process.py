@@ -41,7 +41,7 @@ class Runner:
             log.write(f"+ {' '.join(argv)}\n".encode())
             log.flush()
             try:
-                process = subprocess.Popen(
+                process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                     argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=cwd, env=env
                 )
             except FileNotFoundError as error:
@@ -65,7 +65,7 @@ class Runner:
 
     def output(self, argv: Sequence[str]) -> str:
         """What a short command prints."""
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # pylint: disable=ansible-bad-function
         return done.stdout + done.stderr
 
     def failed(self, what: str, *, remedy: str | None = None) -> CeleryOpsError:

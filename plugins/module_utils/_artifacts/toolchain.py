@@ -22,7 +22,7 @@ def go_on_host(environ: Mapping[str, str]) -> dict[str, str]:
     program = shutil.which("go", path=environ.get("PATH"))
     if program is None:
         return {}
-    done = subprocess.run(
+    done = subprocess.run(  # pylint: disable=ansible-bad-function
         [program, "version"],
         capture_output=True,
         text=True,

@@ -106,8 +106,8 @@ def read(channel: Any, queues: Collection[str], fanout: Collection[str] = ()) ->
         if few:
             pipe.hvals(unacked)
         answers = iter(pipe.execute())
-    found = {queue: {"ready": sum(next(answers) for _ in names), "unacked": 0} for queue, names in lists.items()}
-    held = next(answers) if few else (value for _, value in client.hscan_iter(unacked, count=BATCH))
+    found = {queue: {"ready": sum(next(answers) for _name in names), "unacked": 0} for queue, names in lists.items()}
+    held = next(answers) if few else (value for _key, value in client.hscan_iter(unacked, count=BATCH))
     home = functools.lru_cache(maxsize=PAIRS)(lambda exchange, key: homes(channel, exchange, key, fanout))
     total = elsewhere = 0
     for value in held:

@@ -99,5 +99,5 @@ class Unseen:
     because: str
 
 
-Verdict = Finding | RuledOut | Unseen
+Verdict = Finding | RuledOut | Unseen  # pylint: disable=unsupported-binary-operation
 Rule = Callable[["Snapshot"], Iterable[Verdict]]

@@ -27,7 +27,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis import p
 __all__ = ["ask", "place_of", "visit"]
 
 Json = dict[str, Any]
-Note = Callable[[str, CeleryOpsError | str], None]
+Note = Callable[[str, CeleryOpsError | str], None]  # pylint: disable=unsupported-binary-operation
 # Sections that only the application can answer
 SECTIONS = ("database", "shm", "logging", "control")
 # Seconds after which a lock that is waited for is told

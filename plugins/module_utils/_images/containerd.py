@@ -31,7 +31,7 @@ class Containerd:
     def _run(self, *arguments: str) -> str:
         argv = [*self._prefix, *arguments]
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)  # pylint: disable=ansible-bad-function
         except FileNotFoundError as error:
             raise CeleryOpsError(
                 "containerd's client is not on this node",

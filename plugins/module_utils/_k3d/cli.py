@@ -91,7 +91,7 @@ class K3d:
         argv = [self._programs[program], *arguments]
         shown = f"{program} {' '.join(arguments[:2])}"
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # pylint: disable=ansible-bad-function
                 argv,
                 capture_output=True,
                 text=True,

@@ -40,7 +40,8 @@ except ImportError:
 __all__ = ["KUBERNETES_IMPORT_ERROR", "Answer", "Session"]
 
 USER_AGENT = "celeryops"
-Query = Mapping[str, Any] | Sequence[tuple[str, Any]] | None
+# pylint is told Python 3.9 by ansible-test; the oldest that runs this is 3.11.
+Query = Mapping[str, Any] | Sequence[tuple[str, Any]] | None  # pylint: disable=unsupported-binary-operation
 
 
 class Answer:

@@ -87,7 +87,7 @@ def run(
     """Run a command with the usual PATH of root; a failure is an error with what the command said."""
     environment = {"PATH": _PATH, "LC_ALL": "C", "HOME": "/root"}
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
             list(command), capture_output=True, text=True, timeout=timeout, check=False, env=environment, input=stdin
         )
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:

@@ -62,7 +62,7 @@ def _entry(namespace: str, spec: SecretSpec) -> dict[str, Any]:
         "namespace": namespace,
         "name": spec.name,
         "action": "pending",
-        "keys": sorted(key.name for key in spec.keys),
+        "declared": sorted(key.name for key in spec.keys),
         "generated": [],
     }
 

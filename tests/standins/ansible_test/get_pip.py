@@ -9,7 +9,12 @@ ansible-test runs it in each new environment and tells it what to install. It in
 import runpy
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
+# What a tool warns of when Python first reads its own source is an error to ansible-test, once, in a new environment.
+QUIET = "import warnings; warnings.filterwarnings('ignore', category=SyntaxWarning)\n"
+Path(sysconfig.get_path("purelib"), "quiet.pth").write_text(QUIET, encoding="ascii")
 subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
 sys.argv = ["pip", "install", *(word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel"))]
 runpy.run_module("pip", run_name="__main__", alter_sys=True)

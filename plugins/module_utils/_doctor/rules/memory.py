@@ -88,7 +88,7 @@ def child_process(seen: Snapshot) -> Iterator[Verdict]:
         f"The kernel killed processes of {names(pods_killed)} while the worker went on",
         Stage.PROCESS,
         Confidence.CERTAIN
-        if any(visit["pod"] == pod.name for pod in pods_killed for visit, _ in counted)
+        if any(visit["pod"] == pod.name for pod in pods_killed for visit, _count in counted)
         else Confidence.LIKELY,
         (
             *lines,

@@ -39,7 +39,7 @@ def node_not_ready(seen: Snapshot) -> Iterator[Verdict]:
         return
     # Pods of a node that is away are replaced after minutes only; those are leaving then.
     pods = [pod for one in seen.workloads for pod in one.pods if pod.node in down and not pod.ready]
-    name = next((pod.node for pod in pods), next(iter(down)))
+    name = next((pod.node for pod in pods), min(down))
     yield Finding(
         cause,
         f"Node {name} is not ready" + (f", with it {names(pods)}" if pods else ""),

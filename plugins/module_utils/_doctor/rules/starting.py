@@ -105,9 +105,7 @@ def command_line(seen: Snapshot) -> Iterator[Verdict]:
     """Celery's own exit status for words that it does not understand is 2; a program that is not there fails before."""
     cause = "command-line"
     pods, evidence = quotes((pod for pod in seen.started("worker", "beat") if _exit_of(pod) == 2), _USAGE)
-    broken = [
-        (pod, one) for pod, one in _waiting(seen, ("RunContainerError", "CreateContainerError", "CrashLoopBackOff"))
-    ]
+    broken = list(_waiting(seen, ("RunContainerError", "CreateContainerError", "CrashLoopBackOff")))
     unfound = [
         (pod, Evidence(f"container {one.name} of {pod.subject}", trimmed(said)))
         for pod, one in broken

@@ -54,7 +54,8 @@ def clock():
 class Store:
     """One Lease. ``timeout`` in seconds for each step of a request."""
 
-    def __init__(self, namespace, name, timeout, environment=os.environ):
+    def __init__(self, namespace, name, timeout, environment=None):
+        environment = os.environ if environment is None else environment
         self.path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}"
         self.host = environment["KUBERNETES_SERVICE_HOST"]
         self.port = int(environment["KUBERNETES_SERVICE_PORT"])
@@ -239,17 +240,19 @@ class Candidate:
         self.election = self.election.granted(granted, asked_at)
 
 
-def identity(environment=os.environ):
+def identity(environment=None):
     """The pod, and a uuid that tells a container which was started again in it from the one before."""
+    environment = os.environ if environment is None else environment
     return f"{environment.get('CELERYOPS_IDENTITY') or os.uname().nodename}_{uuid.uuid4()}"
 
 
-def candidate(environment=os.environ):
+def candidate(environment=None):
     """From the pod's environment; None where this beat stands alone."""
+    environment = os.environ if environment is None else environment
     place = environment.get("CELERYOPS_LEASE")
     if not place:
         return None
-    namespace, _, name = place.partition("/")
+    namespace, _slash, name = place.partition("/")
     timing = Timing(
         duration=seconds("CELERYOPS_LEASE_DURATION", Timing.duration),
         renew_within=seconds("CELERYOPS_LEASE_RENEW_WITHIN", Timing.renew_within),

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from helpers.modules import ROOT
-from helpers.published import Installed
+from helpers.published import FOLDER, Installed
 
 TOOLS = ROOT / "build/venv/publish/bin"
 # Labels of Ansible's own documentation, which is not at hand.
@@ -31,21 +32,27 @@ def tool(name: str, *words: str, folder: Path, collections: Path | None = None) 
     return done.stdout
 
 
-def test_documentation_of_plugins_roles_and_guides_has_no_fault(source: Path) -> None:
+@pytest.fixture
+def copy(source: Path, tmp_path: Path) -> Path:
+    """The source for tools that write into it: their logs, and what a release changes."""
+    return Path(shutil.copytree(source, tmp_path / FOLDER, symlinks=True))
+
+
+def test_documentation_of_plugins_roles_and_guides_has_no_fault(copy: Path) -> None:
     said = tool(
         "antsibull-docs",
         *("lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "--skip-rstcheck", "."),
-        folder=source,
-        collections=source.parents[2],
+        folder=copy,
+        collections=copy.parents[2],
     )
     assert said.strip() == ""
 
 
-def test_fragments_of_the_changelog_are_right_and_make_a_release(source: Path) -> None:
-    assert tool("antsibull-changelog", "lint", folder=source).strip() == ""
-    version = yaml.safe_load((source / "galaxy.yml").read_text(encoding="utf-8"))["version"]
-    tool("antsibull-changelog", "release", "--version", version, "--date", "2026-01-01", folder=source)
-    assert f"v{version}" in (source / "CHANGELOG.rst").read_text(encoding="utf-8")
+def test_fragments_of_the_changelog_are_right_and_make_a_release(copy: Path) -> None:
+    assert tool("antsibull-changelog", "lint", folder=copy).strip() == ""
+    version = yaml.safe_load((copy / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+    tool("antsibull-changelog", "release", "--version", version, "--date", "2026-01-01", folder=copy)
+    assert f"v{version}" in (copy / "CHANGELOG.rst").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
