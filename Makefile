@@ -58,6 +58,9 @@ integration: .venv/dev ## Modules against real servers on loopback
 molecule: .venv/dev ## One Molecule scenario: make molecule SCENARIO=default
 	$(BIN)/python tests/run.py molecule --scenario $(SCENARIO)
 
+heavy: .venv/dev ## Workloads, failovers and drills on a platform of the tests' own (an hour)
+	$(BIN)/python tests/run.py heavy
+
 bench: .venv/dev ## Speed of manifests beside the alternatives (a quarter of an hour; build/benchmarks)
 	PYTHONPATH=tests:collections $(BIN)/python -m benchmarks --output build/benchmarks $(ARGS)
 

@@ -112,17 +112,17 @@ def integration() -> Tally:
     return pytest("integration", "tests/integration", "-m", "not cluster", "-n", "2", "--dist", "loadfile")
 
 
-def cluster(env: dict[str, str]) -> Tally:
+def cluster(env: dict[str, str], which: str) -> Tally:
     """Tests on the platform itself, then those in namespaces of their own.
 
     One after the other: what restarts the whole platform is not to be told from what a loaded machine does to it.
     """
-    tally = pytest("platform", "tests/integration", "-m", "cluster and platform", env=env)
-    tally.add(pytest("cluster", "tests/integration", "-m", "cluster and not platform", env=env))
+    tally = pytest("platform", "tests/integration", "-m", f"cluster and platform and {which}", env=env)
+    tally.add(pytest("cluster", "tests/integration", "-m", f"cluster and not platform and {which}", env=env))
     return tally
 
 
-def molecule(scenario: str) -> Tally:
+def molecule(scenario: str, which: str = "not heavy") -> Tally:
     """One scenario, with the tests that need its cluster before it is destroyed."""
     env = {"MOLECULE_GLOB": "molecule/*/molecule.yml"}
     # What an interrupted run left behind is not what this one is to test.
@@ -131,13 +131,19 @@ def molecule(scenario: str) -> Tally:
     if not tally.failed and scenario == "default":
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
         kubeconfig = state / "celeryops" / MOLECULE_PLATFORM / "kubeconfig"
-        tally.add(cluster({"KUBECONFIG": str(kubeconfig)}))
+        tally.add(cluster({"KUBECONFIG": str(kubeconfig)}, which))
     tally.add(command(f"molecule {scenario} destroy", "molecule", "destroy", "-s", scenario, env=env))
     return tally
 
 
+def heavy() -> Tally:
+    """Whole workloads, failovers and drills on the platform of the scenario default."""
+    return molecule("default", "heavy")
+
+
 def main() -> int:
     stages = {
+        "heavy": heavy,
         "lint": lint,
         "unit": unit,
         "package": package,

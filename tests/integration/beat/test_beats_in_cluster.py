@@ -28,7 +28,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 
 # Beside nothing else that restarts things: it is about who sends while pods come and go.
-pytestmark = [pytest.mark.cluster, pytest.mark.platform]
+pytestmark = [pytest.mark.cluster, pytest.mark.platform, pytest.mark.heavy]
 
 KILLS = 3
 DEADLINE = 240

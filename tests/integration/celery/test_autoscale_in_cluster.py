@@ -20,7 +20,7 @@ from quotes_place import PYTHON, Place, opened
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 
-pytestmark = [pytest.mark.cluster, pytest.mark.platform]
+pytestmark = [pytest.mark.cluster, pytest.mark.platform, pytest.mark.heavy]
 
 SCALED = "celery-worker-desk"
 # Seconds for what an autoscaler decides: metrics are read and looked at every 15 s each.

@@ -21,7 +21,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.portforward import forward
 
-pytestmark = [pytest.mark.cluster, pytest.mark.platform]
+pytestmark = [pytest.mark.cluster, pytest.mark.platform, pytest.mark.heavy]
 
 NAMESPACE = os.environ.get("PLATFORM_NAMESPACE", "jewelry-shop")
 QUEUES = yaml.safe_load((ROOT / "roles/celery_app/defaults/main/schedule.yml").read_text())["celery_app_queues"]

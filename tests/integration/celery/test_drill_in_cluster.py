@@ -18,7 +18,7 @@ from quotes_place import PYTHON, Place, opened
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 
-pytestmark = [pytest.mark.cluster, pytest.mark.platform]
+pytestmark = [pytest.mark.cluster, pytest.mark.platform, pytest.mark.heavy]
 
 DEADLINE = 180
 # How often each disturbance is made; the project's own figures are 20 kills and 5 of each other.

@@ -15,7 +15,7 @@ from quotes_place import PYTHON, Place, opened
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
 
-pytestmark = [pytest.mark.cluster, pytest.mark.platform]
+pytestmark = [pytest.mark.cluster, pytest.mark.platform, pytest.mark.heavy]
 
 # Pool: the queue that it alone consumes, and the task that is routed there
 POOLS = {

@@ -16,7 +16,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.drill import Report
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.drill_run import Drill, Target
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.heavy]
 
 
 # A crashed primary is replaced at once instead of started again: each killed process is a failover.

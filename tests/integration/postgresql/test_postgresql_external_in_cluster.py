@@ -14,7 +14,7 @@ from postgresql_place import NAME, OWNER, Place, image_of
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import ObjectRef
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.heavy]
 
 CREDENTIALS = {"user": "jewelry_app", "pass": ""}
 

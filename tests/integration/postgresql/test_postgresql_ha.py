@@ -14,7 +14,7 @@ from postgresql_place import NAME, OWNER, Place, until
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import ObjectRef
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.heavy]
 
 WRITE, READ = (
     {**OWNER, "host": f"{NAME}-{host}", "access": access}

@@ -14,7 +14,7 @@ from postgresql_place import OWNER, Place, image_of, until
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Json, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.podrun import PodRun, run_pod
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.heavy]
 
 TASKS = 20
 APPLICATION = f"""

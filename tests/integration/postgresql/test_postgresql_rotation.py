@@ -16,7 +16,7 @@ from postgresql_place import NAME, OWNER, SUFFIX, TINY, Place, image_of, until
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Json, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres import writer
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.heavy]
 
 CLIENTS = {"stays": False, "fresh": True}
 MEMORY = {

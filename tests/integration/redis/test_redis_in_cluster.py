@@ -28,7 +28,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.heavy]
 
 READONLY = "READONLY You can't write against a read only replica."
 
