@@ -9,7 +9,7 @@ PYTHONS ?= 3.11 3.12 3.13
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY)
 
-.PHONY: help site artifacts down clean test lint unit package integration molecule \
+.PHONY: help site artifacts down clean test lint unit package integration molecule heavy \
   publish matrix docs ee bench lock
 
 help: ## List the targets

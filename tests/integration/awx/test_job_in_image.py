@@ -73,6 +73,7 @@ def run_in_image(kubeconfig: Path, folder: Path, *options: str) -> subprocess.Co
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 @pytest.mark.platform
 def test_a_job_in_the_image_proves_the_platform(tmp_path: Path) -> None:
     done = run_in_image(Path(os.environ["KUBECONFIG"]), tmp_path, "--tags", "verify")
