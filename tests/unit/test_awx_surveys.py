@@ -113,3 +113,20 @@ def test_workflows_and_schedules_name_what_there_is() -> None:
     assert {one["template"] for one in DATA["schedules"]} <= templates
     dangerous = {"Platform drill", "Platform teardown", "Platform upgrade"}
     assert not dangerous & {one["template"] for one in DATA["schedules"]}
+
+
+def test_the_inventory_names_every_image_that_would_be_built() -> None:
+    """Nothing is built in a job: a role whose image is an artifact has to be told another one."""
+    on_existing = {"app", "haproxy", "pgbouncer", "postgresql", "redis"}
+    (inventory,) = [one for one in DATA["inventories"] if one["name"] == "Celery platform"]
+    existing = yaml.safe_load((ROOT / "inventories/existing/group_vars/all.yml").read_text(encoding="utf-8"))
+    assert set(existing["artifacts_names"]) == on_existing
+    named = set()
+    for path in sorted((ROOT / "roles").glob("*/defaults/**/*.yml")):
+        for variable, artifact in re.findall(
+            r"^(\w+_image): .*artifacts_images\['([\w-]+)'\]", path.read_text(), re.MULTILINE
+        ):
+            if artifact in on_existing and variable != "postgresql_external_image":
+                named.add(variable)
+    assert named
+    assert named <= set(inventory["variables"]), "name it in awx/content.yml, and its image in awx_images"

@@ -68,7 +68,7 @@ def holds(count: int, shortest: float, longest: float, seed: str) -> list[float]
     """How long each task takes, in seconds: as many short as long ones on a logarithmic scale, the same for a seed."""
     dice = random.Random(seed)  # noqa: S311 - spreads a load, hides nothing
     low, high = math.log(shortest), math.log(longest)
-    return [round(math.exp(dice.uniform(low, high)), 2) for _ in range(count)]
+    return [round(math.exp(dice.uniform(low, high)), 2) for _number in range(count)]
 
 
 def events_of(lines: Iterable[Mapping[str, Any]]) -> list[Event]:

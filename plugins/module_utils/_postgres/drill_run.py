@@ -95,7 +95,7 @@ class Drill:
 
     def run(self, kind: str, times: int) -> drill.Report:
         """So many failures of a kind, each when the one before it is over."""
-        return drill.Report(kind, tuple(self.strike(kind) for _ in range(times)))
+        return drill.Report(kind, tuple(self.strike(kind) for _number in range(times)))
 
     def strike(self, kind: str) -> drill.Strike:
         """One failure, from a cluster in which nothing is missing to one in which nothing is again."""

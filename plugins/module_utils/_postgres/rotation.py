@@ -77,7 +77,7 @@ def _rotate(
     *,
     check: bool,
 ) -> str:
-    password = "".join(secrets.choice(_CHARACTERS) for _ in range(_LENGTH))
+    password = "".join(secrets.choice(_CHARACTERS) for _number in range(_LENGTH))
     if target.system:
         sql = f"ALTER ROLE \"{target.name}\" PASSWORD '{scram.make_secret(password)}';"
         change, user = plan.Change("role", target.name, "password", sql), target.name

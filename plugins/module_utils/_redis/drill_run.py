@@ -57,7 +57,7 @@ class Writer:
 
 def run_rounds(api: Api, params: Mapping[str, Any], writer: Writer, kill: str, rounds: int) -> list[Round]:
     """As many kills of whoever is the master. Each begins on a healthy group; raises CeleryOpsError when it is not."""
-    return [_round(api, params, writer, kill) for _ in range(rounds)]
+    return [_round(api, params, writer, kill) for _number in range(rounds)]
 
 
 def _round(api: Api, params: Mapping[str, Any], writer: Writer, kill: str) -> Round:

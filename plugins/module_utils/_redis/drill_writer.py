@@ -52,7 +52,7 @@ class Connection:
         if kind == b"$":
             return self.stream.read(int(rest) + 2)[:-2].decode() if int(rest) >= 0 else None
         if kind == b"*":
-            return [self._reply() for _ in range(int(rest))]
+            return [self._reply() for _number in range(int(rest))]
         return rest
 
     def close(self) -> None:

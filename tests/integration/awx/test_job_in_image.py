@@ -24,6 +24,7 @@ VARIABLES = {
     "artifacts_names": [],
     "artifacts_install_packages": False,
     "redis_image": IMAGES["redis"],
+    "redis_proxy_image": IMAGES["haproxy"],
     "postgresql_image": IMAGES["postgresql"],
     "postgresql_pooler_image": IMAGES["pgbouncer"],
     "celery_app_image": IMAGES["app"],

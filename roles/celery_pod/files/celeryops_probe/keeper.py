@@ -135,7 +135,7 @@ class Keeper:
     def renew(self):
         entries = list(self.holding.messages.items())
         leaving = self.holding.leaving
-        total, lost = self.ledger.renew(self.client, [tag for tag, _ in entries], leaving)
+        total, lost = self.ledger.renew(self.client, [tag for tag, _message in entries], leaving)
         self.leaving_told = leaving
         now = self.clock()
         if self.heard_since is None or now - self.heard_at > 3 * self.interval:

@@ -63,7 +63,7 @@ def _letters(ledger, client):
 
 def listed(app, ledger, client, channel, arguments=False):
     """Every dead letter as data. Arguments only when they are asked for."""
-    return [_shown(app, ledger, channel, tag, letter, arguments) for tag, _, letter in _letters(ledger, client)]
+    return [_shown(app, ledger, channel, tag, letter, arguments) for tag, _text, letter in _letters(ledger, client)]
 
 
 def _shown(app, ledger, channel, tag, letter, arguments):
@@ -78,7 +78,7 @@ def _shown(app, ledger, channel, tag, letter, arguments):
     )
     if arguments:
         try:
-            args, kwargs, _ = _payload(app, channel, message)
+            args, kwargs, _embed = _payload(app, channel, message)
             shown.update(args=list(args), kwargs=dict(kwargs))
         except Exception as exc:  # a serializer that is not installed, or not accepted
             shown.update(args=None, kwargs=None, problem=f"{type(exc).__name__}: {exc}")
