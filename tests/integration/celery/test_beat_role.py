@@ -40,7 +40,8 @@ def test_one_is_recreated_and_may_do_nothing(made: Any) -> None:
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     pod = spec["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
-    assert "serviceAccountName" not in pod
+    # said outright: left out, the API server would refill it from its older name
+    assert pod["serviceAccountName"] == "default"
     assert "affinity" not in pod
     given = environment(found["Deployment"])
     assert given["CELERYOPS_CLAIMS"] == "1"
