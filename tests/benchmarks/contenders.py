@@ -141,7 +141,9 @@ def kubernetes_core(cache: Path) -> Path:
         return target
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
+        # The release asks for a newer Python than Debian 12's; this collection in it does not.
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        pip.append("--ignore-requires-python")
         subprocess.run([*pip, "-r", str(_HERE / "requirements.txt"), "-d", folder], check=True)
         (wheel,) = Path(folder).glob("ansible-*.whl")
         unpacked = Path(folder, "unpacked")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe im
     Target,
     parse,
     script,
+    shares,
     total_timeout,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import RedisError, read_replication
@@ -36,6 +38,11 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis.watchers
 __all__ = ["Cluster", "find"]
 
 Object = Mapping[str, Any]
+
+# Streams to pods that are open at a time
+AT_ONCE = 8
+# Pods that play clients, a share of the connections each
+CLIENTS = 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,9 @@ class Cluster:
 
     def survey(self) -> Survey:
         """Every pod's own account, then what clients of the pods' names and of the Services get."""
-        pods = [self._pod(pod) for pod in self.pods]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            watchers, leaders = pool.submit(self._sentinels), pool.submit(self._proxies)
+            pods = list(pool.map(self._pod, self.pods))
         services = [self._service(service) for service in self.services]
         if self.proxies and self.master_service:
             services.append(self._proxied(self.master_service))
@@ -91,9 +100,9 @@ class Cluster:
             pods=tuple(replace(pod, answers=by_host[pod.host]) for pod in pods),
             services=tuple(replace(service, answers=by_host.get(service.host, ())) for service in services),
             wanted_pods=int(self.stateful_set["spec"].get("replicas", 1)),
-            sentinels=self._sentinels(),
+            sentinels=watchers.result(),
             wanted_sentinels=self.watchers.wanted,
-            proxies=self._proxies(),
+            proxies=leaders.result(),
             wanted_proxies=self.proxies.wanted,
             endpoints=endpoints(self.api, self.namespace, behind),
         )
@@ -107,24 +116,39 @@ class Cluster:
         return proxies(self.api, self.namespace, self.proxies, **how)
 
     def ask(self, targets: Sequence[Target], survey: Survey, *, write: bool) -> tuple[tuple[Answer, ...], ...]:
-        """What a client of each target gets over ``connections`` new connections, made in one of the pods."""
+        """What a client of each target gets over ``connections`` new connections, made in up to three of the pods."""
         return self._ask([replace(one, connections=self.connections) for one in targets], survey.pods, write=write)
 
     def _ask(self, targets: Sequence[Target], pods: Sequence[Pod], *, write: bool) -> tuple[tuple[Answer, ...], ...]:
-        here = next((pod for pod in pods if pod.ready), None) or next((pod for pod in pods if pod.replication), None)
-        if not targets or not here:
+        spoke = [pod for pod in pods if pod.replication]
+        clients = ([pod for pod in spoke if pod.ready] or spoke[:1])[:CLIENTS]
+        if not targets or not clients:
             return tuple(() for _target in targets)
-        mark = secrets.token_hex(8)
+        with ThreadPoolExecutor(len(clients)) as pool:
+            parts = [
+                pool.submit(self._ask_from, client.name, share, write=write)
+                for client, share in zip(clients, shares(targets, len(clients)), strict=True)
+                if share
+            ]
+        answers: list[tuple[Answer, ...]] = [() for _target in targets]
+        for part in parts:
+            for number, given in part.result().items():
+                answers[number] += given
+        return tuple(answers)
+
+    def _ask_from(self, pod: str, share: Mapping[int, Target], *, write: bool) -> dict[int, tuple[Answer, ...]]:
+        """What a client in that pod gets from each target of its share, under the target's number."""
+        targets, mark = list(share.values()), secrets.token_hex(8)
         text = script(targets, self.password, mark=mark, seconds=self.timeout, write=write)
-        done = self.shell(here.name, text, timeout=total_timeout(targets, self.timeout))
+        done = self.shell(pod, text, timeout=total_timeout(targets, self.timeout))
         if done.rc != 0:
             raise RedisError(
-                f"Pod {here.name} could not ask Redis as a client",
+                f"Pod {pod} could not ask Redis as a client",
                 expected="sh, timeout, getent, sed and redis-cli in the image",
                 found=done.stderr.strip() or f"exit status {done.rc}",
                 remedy="use an image that has them, such as the one of role artifacts",
             )
-        return parse(done.stdout, len(targets), mark)
+        return dict(zip(share, parse(done.stdout, len(targets), mark), strict=True))
 
     def shell(self, pod: str, text: str, *, timeout: float, container: str | None = None) -> ExecResult:
         """Runs a script in a container, by default Redis' own; in the pod's first where the name is empty.

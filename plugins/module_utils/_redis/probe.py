@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.replication import MASTER, parse_info, role_name
 
-__all__ = ["Answer", "Target", "parse", "script", "total_timeout"]
+__all__ = ["Answer", "Target", "parse", "script", "shares", "total_timeout"]
 
 # A target that does not answer is not asked for ever: so many timeouts in a row say enough.
 _TIMEOUTS_ENOUGH = 2
@@ -88,6 +88,18 @@ class Answer:
 def total_timeout(targets: Sequence[Target], seconds: int) -> float:
     """An upper bound in seconds for the whole script: silent targets are given up early, answering ones take little."""
     return sum(seconds * (_TIMEOUTS_ENOUGH + 1) + target.connections for target in targets) + 10.0
+
+
+def shares(targets: Sequence[Target], clients: int) -> list[dict[int, Target]]:
+    """Each client's part of the connections, by the target's number: so each node's own rules are used, and a client's
+    CPU limit holds up its own part only. Targets of few connections begin with another client each."""
+    parts: list[dict[int, Target]] = [{} for _client in range(clients)]
+    for number, target in enumerate(targets):
+        each, left = divmod(target.connections, clients)
+        for turn in range(clients):
+            if count := each + (turn < left):
+                parts[(number + turn) % clients][number] = replace(target, connections=count)
+    return parts
 
 
 def script(
