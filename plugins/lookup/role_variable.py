@@ -46,6 +46,9 @@ from ansible.plugins.lookup import LookupBase
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
+# Ansible's loader gives a deep copy of a file each time. This process ends with its task, and so does what it has read.
+_files: dict[str, dict[str, Any]] = {}
+
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
@@ -72,6 +75,8 @@ class LookupModule(LookupBase):
             raise
 
     def _read(self, path: Path) -> dict[str, Any]:
-        if not path.is_file():
-            return {}
-        return self._loader.load_from_file(str(path), trusted_as_template=True) or {}
+        name = str(path)
+        if name not in _files:
+            read = self._loader.load_from_file(name, trusted_as_template=True) if path.is_file() else {}
+            _files[name] = read or {}
+        return _files[name]

@@ -70,7 +70,7 @@ def present(
         result.actions.append(str(action))
     unborn = {a.node.name for a in actions if a.node is not None and a.verb in ("create", "start")} if check else set()
     if not unborn:
-        _open_bridge(platform, podman, host, check, result)
+        _open_bridge(platform, {} if actions else observed.networks, podman, host, check, result)
 
     def reach(node: Node) -> tuple[list[str], dict[str, Any]]:
         return _reach(platform, node, podman, key, timeout, check or node.name in unborn, node.name in unborn)
@@ -81,10 +81,13 @@ def present(
             result.nodes.append(facts)
 
 
-def _open_bridge(platform: Platform, podman: Podman, host: Host, check: bool, result: Result) -> None:
+def _open_bridge(
+    platform: Platform, known: Mapping[str, Any], podman: Podman, host: Host, check: bool, result: Result
+) -> None:
     if not platform.nodes:
         return
-    bridge = podman.bridge(platform.network.name)
+    network = known.get(platform.network.name)
+    bridge = str(network["bridge"]) if network else podman.bridge(platform.network.name)
     # podman 4's CNI backend gives an internal network no address on the host, and its bridge appears with the
     # first node.
     if not host.has_address(bridge, platform.network.host_address):

@@ -80,8 +80,13 @@ class Cluster:
         """The names of the pods whose containers run, by number."""
         return tuple(pod["metadata"]["name"] for pod in self.pods if _runs(pod))
 
-    def survey(self) -> Survey:
-        """Every pod's own account, then what clients of the pods' names and of the Services get."""
+    def survey(self, connections: int | None = None) -> Survey:
+        """Every pod's own account, then what clients of the pods' names and of the Services get.
+
+        Each Service is asked over ``connections`` new connections, by default those of the module; the headless one
+        leads nobody anywhere, so that each of its addresses is asked once.
+        """
+        connections = connections or self.connections
         with ThreadPoolExecutor(AT_ONCE) as pool:
             watchers, leaders = pool.submit(self._sentinels), pool.submit(self._proxies)
             pods = list(pool.map(self._pod, self.pods))
@@ -90,7 +95,11 @@ class Cluster:
             services.append(self._proxied(self.master_service))
         asked = [service for service in services if not service.error]
         targets = [Target(pod.host, self.port) for pod in pods]
-        targets += [Target(service.host, service.port, connections=self.connections) for service in asked]
+        headless = {f"{self.stateful_set['spec']['serviceName']}.{self.suffix}"}
+        targets += [
+            Target(service.host, service.port, connections=1 if service.host in headless else connections)
+            for service in asked
+        ]
         answers = self._ask(targets, pods, write=False)
         by_host = {target.host: got for target, got in zip(targets, answers, strict=True)}
         behind = {one["metadata"]["name"]: (one, self.pods) for one in self.services}

@@ -51,7 +51,8 @@ def settle(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[str
     missing = _missing(cluster, params)
     if cluster is None or missing:
         return _without_redis(missing, check_mode)
-    survey = cluster.survey()
+    # What a name does to many connections is asked below, of those that the URLs have.
+    survey = cluster.survey(connections=1)
     master = _the_master(survey, f"{params['statefulset']}-0" if params["mode"] == "master" else "")
     _agreed(survey, master, params["mode"])
     return _settle(api, params, cluster, survey, goal_of(params, master.host, cluster.sentinel_hosts), check_mode)
