@@ -121,8 +121,8 @@ options:
     description:
       - How many new connections are made to each name. One of them alone may happen to reach the master behind a
         Service that balances over replicas too; of twelve with three pods, all do so in 1 of 531441 cases.
-      - A name with several addresses is asked at each of them in turn, at least once at each. The headless Service, which
-        leaves nothing to chance, is asked just once at each.
+      - A name with several addresses is asked at each of them in turn, at least once at each. The headless Service,
+        which leaves nothing to chance, is asked just once at each.
     type: int
     default: 12
 """

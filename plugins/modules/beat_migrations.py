@@ -141,30 +141,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.celeryops.platform.plugins.module_utils._beat import requests
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.argspec import APP_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.runner import NotYet, run
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import KUBERNETES_IMPORT_ERROR
 
-ARGS: dict[str, Any] = {
-    "apps": {"type": "list", "elements": "str", "default": ["django_celery_beat"]},
-    "database": {"type": "str"},
-}
 NOTHING: dict[str, Any] = {"pending": [], "applied": [], "recorded": [], "repaired": [], "lines": []}
 
 
 def migrate(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], str | None]:
     """The result, and a warning where nobody could be asked."""
-    request = {
-        "app": params["app"],
-        "apps": params["apps"],
-        "database": params["database"],
-        "lock_timeout": params["lock_timeout"],
-        "check": check,
-    }
     try:
-        result = run("migrations", params, request, check=check)
+        result = run("migrations", params, requests.migrations(params, check=check), check=check)
     except NotYet as reason:
         return {
             **NOTHING,
@@ -181,7 +171,9 @@ def migrate(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], str | 
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**KUBE_ARGS, **APP_ARGS, **ARGS}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**KUBE_ARGS, **APP_ARGS, **requests.MIGRATIONS_ARGS}, supports_check_mode=True
+    )
     if KUBERNETES_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_IMPORT_ERROR)
     try:

@@ -214,35 +214,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.celeryops.platform.plugins.module_utils._beat import requests
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.argspec import APP_ARGS
-from ansible_collections.celeryops.platform.plugins.module_utils._beat.entries import read
 from ansible_collections.celeryops.platform.plugins.module_utils._beat.runner import NotYet, run
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import KUBERNETES_IMPORT_ERROR
 
-ARGS: dict[str, Any] = {
-    "entries": {"type": "list", "elements": "raw", "required": True},
-    "prune": {"type": "bool", "default": False},
-    "timezone": {"type": "str"},
-    "queues": {"type": "list", "elements": "str"},
-    "priority_function": {"type": "str"},
-    "database": {"type": "str"},
-}
-
 
 def reconcile(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list[str]]:
     """The result, and warnings."""
-    entries = read(params["entries"], params["timezone"])
-    request = {
-        **{key: params[key] for key in ("app", "queues", "priority_function", "database", "prune", "lock_timeout")},
-        "entries": entries,
-        "check": check,
-    }
+    request = requests.schedule(params, check=check)
     try:
         answer = run("schedule", params, request, check=check)
     except NotYet as reason:
-        changes = [{"name": entry["name"], "action": "create", "fields": []} for entry in entries]
+        changes = [{"name": entry["name"], "action": "create", "fields": []} for entry in request["entries"]]
         answer = {
             "changed": bool(changes),
             "changes": changes,
@@ -262,7 +248,7 @@ def reconcile(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**KUBE_ARGS, **APP_ARGS, **ARGS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**KUBE_ARGS, **APP_ARGS, **requests.SCHEDULE_ARGS}, supports_check_mode=True)
     if KUBERNETES_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_IMPORT_ERROR)
     try:

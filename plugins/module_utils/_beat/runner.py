@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat import neighbour, shipment
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside import migrations
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef, connect
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.podrun import run_pod
 
-__all__ = ["NotYet", "run"]
+__all__ = ["NotYet", "look", "run", "settled"]
 
 # Refusals that a right to ask would not change: the cluster, the namespace or the image is not there yet.
 DENIED = (401, 403)
@@ -26,12 +27,22 @@ class NotYet(Exception):
     """In check mode: what the answer depends on does not exist yet; the text says what."""
 
 
+def look(program: str, params: Mapping[str, Any], request: Mapping[str, Any]) -> shipment.Answer | None:
+    """What the program sees from a container that stands there already; None without a cluster or a fit container."""
+    try:
+        return _look(connect(params), program, params, request)
+    except KubeError as problem:
+        if problem.status in DENIED:
+            raise
+        return None
+
+
 def run(program: str, params: Mapping[str, Any], request: Mapping[str, Any], *, check: bool) -> shipment.Answer:
     """The program's answer; in check mode raises :class:`NotYet` where there is nobody to ask yet."""
     try:
         api = connect(params)
         seen = _look(api, program, params, request)
-        if seen is not None and (check or _settled(seen)):
+        if seen is not None and (check or settled(seen)):
             return seen
         if check:
             _require(api, params)
@@ -70,13 +81,12 @@ def _look(api: Api, program: str, params: Mapping[str, Any], request: Mapping[st
         return None
 
 
-def _settled(seen: shipment.Answer) -> bool:
+def settled(seen: shipment.Answer) -> bool:
     """Whether there is nothing to do. Tables that lack something are told by the run that would have made them.
 
     A program that only looks says nothing of changes.
     """
-    tables = seen.get("tables", {})
-    return not (seen.get("changed") or tables.get("missing_tables") or tables.get("missing_columns"))
+    return migrations.settled(seen)
 
 
 def _require(api: Api, params: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside im
     migrations,
     report,
     schedule,
+    state,
     tables,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._celery import (
@@ -46,6 +47,7 @@ LARGEST = 128 * 1024 - 1
 PROGRAMS: dict[str, tuple[ModuleType, ...]] = {
     "migrations": (common, database, tables, migrations),
     "schedule": (common, survey, priority, plan, database, report, schedule),
+    "state": (common, database, tables, migrations, survey, priority, plan, report, schedule, state),
     "settings": (common, survey),
     "census": (common, backlog, census),
     "letters": (common, inside_letters),

@@ -86,7 +86,7 @@ def entry(sql: Callable[[str], str]) -> Iterator[dict[str, Any]]:
 
 
 def test_the_platform_is_as_declared(module: Module, cluster: Api) -> None:
-    """Four looks from a container that runs already: no pod is made."""
+    """Six looks from a container that runs already: no pod is made."""
     before = cluster.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")["metadata"]["resourceVersion"]
     for check in (True, False):
         migrations = module("beat_migrations", apps=["all"], check=check)
@@ -94,13 +94,21 @@ def test_the_platform_is_as_declared(module: Module, cluster: Api) -> None:
         assert len([name for name in migrations["recorded"] if name.startswith("django_celery_beat.")]) >= 20
         schedule = module("beat_schedule", **SCHEDULE, check=check)
         assert (schedule["changed"], schedule["counts"]["unchanged"]) == (False, 22)
+        both = module("beat_info", apps=["all"], **SCHEDULE, check=check)
+        assert (both["asked"], both["migrated"], both["scheduled"], both["changed"]) == (True, True, True, False)
+        assert both["migrations"]["recorded"] == migrations["recorded"]
+        assert both["survey"]["tasks"] == schedule["survey"]["tasks"]
+        assert {one["name"] for one in both["schedule"]} == {one["name"] for one in schedule["schedule"]}
     events = cluster.watch("v1", "Pod", NAMESPACE, resource_version=before, timeout=1)
     assert [pod["metadata"]["name"] for kind, pod in events if kind == "ADDED"] == []
 
 
 def test_an_entry_is_checked_applied_checked_applied(module: Module, entry: dict[str, Any]) -> None:
+    seen = [module("beat_info", entries=[entry])["scheduled"]]
     changed = [module("beat_schedule", entries=[entry], check=check)["changed"] for check in (True, False) * 2]
     assert changed == [True, True, False, False]
+    seen.append(module("beat_info", entries=[entry])["scheduled"])
+    assert seen == [False, True]
 
 
 def ticks_of(cluster: Api, pod: str) -> bool:
@@ -115,6 +123,8 @@ def test_dropped_tables_come_back_and_beat_works_again(module: Module, cluster: 
     names = ("clockedschedule", "crontabschedule", "intervalschedule", "periodictask", "periodictasks", "solarschedule")
     for name in names:
         sql(f"DROP TABLE django_celery_beat_{name} CASCADE")
+    seen = module("beat_info", **SCHEDULE)
+    assert (seen["asked"], seen["migrated"], seen["scheduled"]) == (True, False, False)
     changed = [module("beat_migrations", check=check) for check in (True, False) * 2]
     assert [one["changed"] for one in changed] == [True, True, False, False]
     assert [one["app"] for one in changed[1]["repaired"]] == ["django_celery_beat"]

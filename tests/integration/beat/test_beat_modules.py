@@ -53,6 +53,16 @@ def test_a_pod_that_does_not_run_is_told_and_removed(
     assert api.list("v1", "Pod", namespace) == []
 
 
+def test_a_look_says_that_nobody_could_be_asked(namespace: str, kube_module: Run, tmp_path: Path) -> None:
+    given = {**POD, "entries": [ENTRY]}
+    nobody = {"asked": False, "migrated": False, "scheduled": False, "migrations": {}, "schedule": [], "survey": {}}
+    for where in ({"namespace": namespace}, {"namespace": "nowhere"}):
+        told = kube_module("beat_info", {**given, **where})
+        assert {key: told[key] for key in nobody} == nobody
+    told = run_module("beat_info", {**given, "namespace": "shop", "kubeconfig": str(tmp_path / "none")})
+    assert {key: told[key] for key in nobody} == nobody
+
+
 def test_a_pod_that_the_namespace_refuses_is_told(namespace: str, kube_module: Run, api: Api) -> None:
     limits = {"type": "Container", "maxLimitRequestRatio": {"cpu": "1"}}
     metadata = {"name": "limits", "namespace": namespace}
@@ -66,6 +76,7 @@ def test_a_pod_that_the_namespace_refuses_is_told(namespace: str, kube_module: R
 def test_bad_entries_are_refused_before_a_cluster_is_asked(check: bool) -> None:
     entries = [{**ENTRY, "priority": 11}, {**ENTRY, "cron": "0 25 * * *"}, "nonsense"]
     given = {**POD, "entries": entries, "namespace": "shop", "kubeconfig": "/nonexistent"}
-    failed = run_module("beat_schedule", given, check=check)
-    assert len(failed["problems"]) == 4
-    assert all(problem in failed["msg"] for problem in failed["problems"])
+    for name in ("beat_schedule", "beat_info"):
+        failed = run_module(name, given, check=check)
+        assert len(failed["problems"]) == 4
+        assert all(problem in failed["msg"] for problem in failed["problems"])

@@ -18,7 +18,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside.co
     load_django,
 )
 
-__all__ = ["main"]
+__all__ = ["main", "settled"]
 
 Json = dict[str, Any]
 # The table is there already: its app was migrated once, and the record of it is lost.
@@ -51,6 +51,12 @@ def main(request: Json) -> Json:
         },
         "versions": {"django": django.get_version(), **_beat_version()},
     }
+
+
+def settled(answer: Json) -> bool:
+    """Whether an answer of check mode leaves nothing to do, and no table or column is missing."""
+    tables = answer.get("tables", {})
+    return not (answer.get("changed") or tables.get("missing_tables") or tables.get("missing_columns"))
 
 
 class _Ledger:

@@ -24,4 +24,4 @@ from ansible_collections.celeryops.platform.plugins.module_utils._beat import ru
     ],
 )
 def test_a_look_that_finds_nothing_to_do_is_enough(seen: dict[str, Any], settled: bool) -> None:
-    assert runner._settled(seen) is settled
+    assert runner.settled(seen) is settled
