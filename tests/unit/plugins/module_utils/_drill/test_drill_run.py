@@ -171,11 +171,11 @@ def test_a_drill_that_failed_on_the_way_tells_how_far_it_came() -> None:
     assert [(mark["round"], mark["what"]) for mark in result["timeline"]["marks"]] == [(1, "disturbance")]
 
 
-def test_a_failure_is_told_where_no_worker_can_be_read_any_more() -> None:
+def test_a_failure_is_told_where_no_worker_answers_any_more() -> None:
     platform, result = Platform(fail="evict"), {"rounds": []}
 
     def ask(do: str, options: Mapping[str, Any]) -> Json:
-        if do == "read":
+        if do != "send":
             raise CeleryOpsError("no worker can be asked")
         return platform.ask(do, options)
 
