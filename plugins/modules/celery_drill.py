@@ -111,6 +111,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drill:
+  description: The kind of disturbance.
+  type: str
+  returned: always
+  sample: worker_kill
+budget:
+  description: What was allowed.
+  type: dict
+  returned: always
+  sample: {lost: 0, run_twice: 0, elsewhere: 60.0}
 passed:
   description: Whether the budget was kept; null before the end.
   type: bool
@@ -160,14 +170,37 @@ rounds:
   returned: always
   sample:
     - {victim: celery-worker-7c9-4x2, node: local-worker-1, exit_code: 137, active: 4, seconds_elsewhere: 33.1}
+timeline:
+  description: The course of the drill, by Redis' clock; of one that failed on the way, as far as workers recorded it.
+  type: dict
+  returned: always
+  contains:
+    begin:
+      description: When the first task was sent, as a Unix time; null when none was.
+      type: float
+      sample: 1764280000.25
+    samples:
+      description: What had happened until so many C(seconds) since the begin. Tasks C(sent), those that had C(run) to
+        their end, and those that were C(waiting), as nobody had started them or the worker that ran them was killed.
+      type: list
+      elements: dict
+      sample: [{seconds: 12.4, sent: 60, run: 31, waiting: 17}]
+    marks:
+      description: The C(disturbance) and the C(recovery) of each round. A kill is recovered from when all that the
+        victim ran is started elsewhere, any other disturbance when the Deployment is well again.
+      type: list
+      elements: dict
+      sample: [{round: 1, what: disturbance, seconds: 2.1}, {round: 1, what: recovery, seconds: 35.2}]
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.argspec import WORKER_ARGS
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.perform import perform
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.perform import budget_of, perform
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.timeline import nothing
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import KUBERNETES_IMPORT_ERROR
 from ansible_collections.celeryops.platform.plugins.module_utils._module import run_module
@@ -202,6 +235,8 @@ def main() -> None:
     run_module(
         module,
         lambda result: perform(module.params, result, check_mode=module.check_mode),
+        drill=module.params["drill"],
+        budget=asdict(budget_of(module.params)),
         passed=None,
         problems=[],
         sent=0,
@@ -211,6 +246,7 @@ def main() -> None:
         lost=0,
         seconds_elsewhere=None,
         rounds=[],
+        timeline=nothing(),
     )
 
 

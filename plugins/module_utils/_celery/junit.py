@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
+
+from ansible_collections.celeryops.platform.plugins.module_utils._markup import attribute, content
 
 __all__ = ["junit"]
-
-# XML 1.0 has no way to write these.
-_UNWRITABLE = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(suite: str, checks: Sequence[Mapping[str, Any]]) -> str:
@@ -22,25 +19,16 @@ def junit(suite: str, checks: Sequence[Mapping[str, Any]]) -> str:
     skipped = sum(check["passed"] is None for check in checks)
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
-        f'<testsuite name={_attribute(suite)} tests="{len(checks)}" failures="{failed}" errors="0" '
-        f'skipped="{skipped}">',
+        f'<testsuite name={attribute(suite)} tests="{len(checks)}" failures="{failed}" errors="0" skipped="{skipped}">',
     ]
     for check in checks:
-        lines.append(f"  <testcase classname={_attribute(suite)} name={_attribute(check['name'])}>")
+        lines.append(f"  <testcase classname={attribute(suite)} name={attribute(check['name'])}>")
         if check["passed"] is None:
-            lines.append(f"    <skipped message={_attribute(check['evidence'])}/>")
+            lines.append(f"    <skipped message={attribute(check['evidence'])}/>")
         elif check["passed"]:
-            lines.append(f"    <system-out>{_text(check['evidence'])}</system-out>")
+            lines.append(f"    <system-out>{content(check['evidence'])}</system-out>")
         else:
-            remedy = _text(f"remedy: {check.get('remedy') or 'none'}")
-            lines.append(f"    <failure message={_attribute(check['evidence'])}>{remedy}</failure>")
+            remedy = content(f"remedy: {check.get('remedy') or 'none'}")
+            lines.append(f"    <failure message={attribute(check['evidence'])}>{remedy}</failure>")
         lines.append("  </testcase>")
     return "\n".join([*lines, "</testsuite>", ""])
-
-
-def _text(value: str) -> str:
-    return escape(_UNWRITABLE.sub("?", value))
-
-
-def _attribute(value: str) -> str:
-    return quoteattr(_UNWRITABLE.sub("?", value))

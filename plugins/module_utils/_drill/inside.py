@@ -29,8 +29,8 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
     """Options: app, run, and do.
 
     send: task, queue, argument, rounds (lists of seconds), enough. Sends a round, and a further one where all is done,
-    until some pod will run a task for more than so many seconds. Answer: sent, pairs of id and seconds, and busy, those
-    pods with the seconds that are left.
+    until some pod will run a task for more than so many seconds. Answer: sent, for each task its id, its seconds and
+    when it was sent; busy, those pods with the seconds that are left; now. Times are by Redis' clock, as records are.
     read: count, wait. Returns when so many tasks have ended, or after so many seconds. Answer: lines, as recorded.
     clear: forgets the run.
     """
@@ -54,10 +54,15 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
             def lines() -> list[dict[str, Any]]:
                 return [json.loads(line) for line in client.lrange(key, 0, -1)]
 
+            def now() -> float:
+                seconds, microseconds = client.time()
+                return float(seconds + microseconds / 1_000_000)
+
             if options["do"] == "send":
                 if not client.zcard(ledger.workers):
                     return {"sent": [], "busy": {}, "workers": 0}
-                return {**_send(app, options, lines), "workers": client.zcard(ledger.workers)}
+                sent = _send(app, options, lines, now)
+                return {**sent, "now": now(), "workers": client.zcard(ledger.workers)}
             if options["do"] == "read":
                 end = time.monotonic() + options["wait"]
                 while _ended(lines()) < options["count"] and time.monotonic() < end:
@@ -67,24 +72,29 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
             return {}
 
 
-def _send(app: Any, options: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+def _send(
+    app: Any, options: dict[str, Any], lines: Callable[[], list[dict[str, Any]]], now: Callable[[], float]
+) -> dict[str, Any]:
     from celeryops_probe.ledger import DRILL
 
     where = {"queue": options["queue"]} if options["queue"] else {}
     sent: dict[str, float] = {}
+    times: dict[str, float] = {}
     found: dict[str, float] = {}
     before = _ended(lines())
     for holds in options["rounds"]:
         for hold in holds:
             given = {options["argument"]: hold} if options["argument"] else {}
+            # Before it is sent, as it may start before this goes on
+            at = now()
             message = app.send_task(options["task"], kwargs=given, headers={DRILL: options["run"]}, **where)
-            sent[message.id] = hold
+            sent[message.id], times[message.id] = hold, at
         while not found and _ended(lines()) < before + len(sent):
             found = {pod: left for pod, left in busy(lines(), sent).items() if left > options["enough"]}
             time.sleep(PAUSE)
         if found:
             break
-    return {"sent": sorted(sent.items()), "busy": found}
+    return {"sent": [(task, hold, times[task]) for task, hold in sorted(sent.items())], "busy": found}
 
 
 def _ended(lines: list[dict[str, Any]]) -> int:

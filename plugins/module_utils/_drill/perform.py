@@ -17,10 +17,15 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import connect
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 
-__all__ = ["perform", "plan_of"]
+__all__ = ["budget_of", "perform", "plan_of"]
 
 # Seconds for an answer, the import of the application on a busy node and a minute's wait for tasks included
 ANSWER = 240.0
+
+
+def budget_of(params: Mapping[str, Any]) -> Budget:
+    """What the module's options allow; what they leave out is as strict as by default."""
+    return Budget(**{name: limit for name, limit in (params["budget"] or {}).items() if limit is not None})
 
 
 def plan_of(params: Mapping[str, Any]) -> Plan:
@@ -39,8 +44,6 @@ def plan_of(params: Mapping[str, Any]) -> Plan:
             found=f"shortest {params['shortest']:g}, longest {params['longest']:g}",
             remedy="correct shortest and longest",
         )
-    limits = params["budget"] or {}
-    defaults = Budget()
     return Plan(
         name=params["drill"],
         repetitions=params["repetitions"],
@@ -52,12 +55,7 @@ def plan_of(params: Mapping[str, Any]) -> Plan:
         longest=params["longest"],
         drain=params["drain"],
         python=params["python"],
-        budget=Budget(
-            **{
-                name: getattr(defaults, name) if limits.get(name) is None else limits[name]
-                for name in ("lost", "run_twice", "elsewhere")
-            }
-        ),
+        budget=budget_of(params),
     )
 
 

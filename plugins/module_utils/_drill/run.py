@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import (
@@ -21,6 +22,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._drill.account 
     holds,
     problems,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.timeline import Disturbance, timeline
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 __all__ = ["DRILLS", "Load", "Plan", "Site", "drill"]
@@ -74,8 +76,12 @@ class Load:
         self.ask = ask
         self.plan = plan
         self.run = f"{plan.name}-{secrets.token_hex(4)}"
-        self.sent: list[str] = []
+        # Each task with the time at which it was sent
+        self.sent: dict[str, float] = {}
+        self.events: list[Event] = []
         self.rounds = 0
+        # From this machine's steady clock to Redis', which all records are by
+        self.ahead = 0.0
 
     def send(self, enough: float = 0.0) -> list[str]:
         """Send tasks of every length; the pods that will run one of them for more than ``enough`` seconds."""
@@ -87,7 +93,7 @@ class Load:
         self.rounds += MOST_ROUNDS
         where = {"task": plan.task, "queue": plan.queue, "argument": plan.argument}
         answer = self.ask("send", {"run": self.run, "rounds": rounds, "enough": enough, **where})
-        self.sent += [task for task, _seconds in answer["sent"]]
+        self.sent |= {task: at for task, _seconds, at in answer["sent"]}
         if not answer["workers"]:
             raise CeleryOpsError(
                 "no worker keeps records",
@@ -95,6 +101,7 @@ class Load:
                 found="none in Redis",
                 remedy="set celery_worker_lease above 0 and apply the workers again",
             )
+        self.ahead = answer["now"] - time.monotonic()
         if not answer["busy"]:
             raise CeleryOpsError(
                 "the tasks are over before anything can be disturbed",
@@ -104,27 +111,43 @@ class Load:
             )
         return sorted(answer["busy"])
 
+    def now(self) -> float:
+        """The time by Redis' clock, less what its answer took to arrive."""
+        return time.monotonic() + self.ahead
+
+    def read(self, wait: float) -> list[Event]:
+        """Everything recorded, when every task has ended or after ``wait`` seconds."""
+        self.events = events_of(self.ask("read", {"run": self.run, "count": len(self.sent), "wait": wait})["lines"])
+        return self.events
+
     def drain(self) -> list[Event]:
         """Everything recorded, when every task has ended or the time is over: what is missing then is lost."""
-        events: list[Event] = []
         end, failures = time.monotonic() + self.plan.drain, 0
         while True:
             wait = max(0.0, min(DRAIN, end - time.monotonic()))
             try:
-                lines = self.ask("read", {"run": self.run, "count": len(self.sent), "wait": wait})["lines"]
+                events = self.read(wait)
             except CeleryOpsError:
                 # The worker that was asked may have been the next to leave.
                 failures += 1
                 if failures >= ATTEMPTS:
                     raise
                 continue
-            events = events_of(lines)
             done = {event.task for event in events if event.what == "ended"}
             if done >= set(self.sent) or time.monotonic() >= end:
                 return events
 
+    def recorded(self) -> list[Event]:
+        """What was read last; of a drill that failed before that, what is there now; nothing where nobody answers."""
+        if self.sent and not self.events:
+            with contextlib.suppress(CeleryOpsError):
+                self.read(0.0)
+        return self.events
+
     def clear(self) -> None:
-        self.ask("clear", {"run": self.run})
+        # What is left expires; that nobody answers must not hide why the drill failed.
+        with contextlib.suppress(CeleryOpsError):
+            self.ask("clear", {"run": self.run})
 
 
 # Disturbances: each returns what its round is told as.
@@ -180,19 +203,26 @@ def drill(site: Site, ask: Ask, plan: Plan, result: Json) -> None:
     site.refuse()
     load = Load(ask, plan)
     kills: list[Kill] = []
+    disturbances: list[Disturbance] = []
     # The kill itself takes a few seconds, a pod's start: what runs must last for longer.
     enough = min(MARGIN, plan.longest / 2) if plan.name == "worker_kill" else 0.0
     try:
         try:
             for number in range(plan.repetitions):
                 busy = load.send(enough)
+                disturbances.append(Disturbance(load.now()))
                 result["rounds"].append(DRILLS[plan.name](site, load, number, kills, busy))
+                disturbances[-1] = replace(disturbances[-1], settled=load.now())
         finally:
             site.put_back()
-        found = account(load.sent, load.drain(), kills)
+        found = account(list(load.sent), load.drain(), kills)
         _tell(found, kills, result)
         failed = problems(found, plan.budget, kills)
     finally:
+        # Of a drill that failed on the way as well: how far it came.
+        so_far = account(list(load.sent), load.recorded(), kills)
+        course = timeline(load.sent, load.events, kills, disturbances)
+        result.update(sent=so_far.sent, run=so_far.run, timeline=course)
         load.clear()
     result.update(passed=not failed, problems=failed)
     if failed:
@@ -206,8 +236,6 @@ def drill(site: Site, ask: Ask, plan: Plan, result: Json) -> None:
 
 def _tell(found: Account, kills: Sequence[Kill], result: Json) -> None:
     result.update(
-        sent=found.sent,
-        run=found.run,
         run_twice=len(found.twice),
         run_twice_killed=len(found.excused),
         lost=len(found.lost),

@@ -1,13 +1,16 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook disturbs nothing where the inventory does not say that it may."""
+"""The playbook disturbs nothing where the inventory does not say that it may, and reports a drill that fails."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.modules import ROOT
@@ -24,7 +27,13 @@ from helpers.modules import ROOT
     ],
 )
 def test_refused_unless_it_is_allowed(given: list[str], says: str) -> None:
-    done = subprocess.run(
+    done = play(*given)
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
+
+
+def play(*given: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [
             Path(sys.executable).parent / "ansible-playbook",
             "--inventory=localhost,",
@@ -36,7 +45,46 @@ def test_refused_unless_it_is_allowed(given: list[str], says: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        env={**os.environ, "ANSIBLE_SHOW_CUSTOM_STATS": "true"},
         check=False,
     )
+
+
+def failing(path: Path, **more: Any) -> str:
+    """Allowed, where there is no cluster."""
+    program = [{"drill": "worker_kill"}, {"drill": "eviction"}]
+    variables = {"drill_allowed": True, "platform_kubeconfig": "/nowhere", "drill_report_path": str(path)}
+    return json.dumps({**variables, "drill_program": program, **more})
+
+
+def test_drills_that_fail_are_reported_before_the_play_fails(tmp_path: Path) -> None:
+    path = tmp_path / "drills.html"
+    done = play("--extra-vars", failing(path))
     assert done.returncode != 0
-    assert says in done.stdout + done.stderr
+    assert "drill_results" in done.stdout.partition("CUSTOM STATS")[2]
+    text = path.read_text(encoding="utf-8")
+    assert "<title>Drills of jewelry-shop: 0 of 2 kept their budget</title>" in text
+    told = json.loads((tmp_path / "drills.json").read_text(encoding="utf-8"))
+    assert [(drill["drill"], drill["outcome"]) for drill in told["drills"]] == [
+        ("worker_kill", "stopped"),
+        ("eviction", "stopped"),
+    ]
+    assert all("/nowhere" in drill["message"] for drill in told["drills"])
+    assert told["drills"][0]["budget"] == {"lost": 0, "run_twice": 0, "elsewhere": 60.0}
+
+
+def test_no_drill_is_held_whose_report_could_not_be_written(tmp_path: Path) -> None:
+    done = play("--extra-vars", failing(tmp_path / "missing/drills.html"))
+    assert done.returncode != 0
+    assert "correct drill_report_path" in done.stdout
+    assert "/nowhere" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_without_a_path_or_without_permission(tmp_path: Path) -> None:
+    for variables in (
+        failing(tmp_path / "x", drill_report_path=""),
+        failing(tmp_path / "drills.html", drill_allowed=False),
+    ):
+        assert play("--extra-vars", variables).returncode != 0
+    assert not list(tmp_path.iterdir())

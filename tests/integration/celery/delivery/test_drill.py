@@ -116,6 +116,13 @@ def test_nothing_is_lost(
         assert result["seconds_elsewhere"] > LEASE / 2
     else:
         assert result["run_twice"] == 0
+    course = result["timeline"]
+    last = course["samples"][-1]
+    assert (last["sent"], last["run"], last["waiting"]) == (result["sent"], result["sent"], 0)
+    assert [(mark["round"], mark["what"]) for mark in course["marks"]] == [
+        (number, what) for number in range(1, repetitions + 1) for what in ("disturbance", "recovery")
+    ]
+    assert all(0 <= mark["seconds"] <= 300 for mark in course["marks"])
     assert book.client.keys("celeryops:drill:*") == []
 
 

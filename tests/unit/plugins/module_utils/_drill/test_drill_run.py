@@ -44,7 +44,8 @@ class Platform:
     # The workers
     def ask(self, do: str, options: Mapping[str, Any]) -> Json:
         if do == "send":
-            return {"sent": self.send(options), "busy": {} if self.idle else {"pod-1": 20}, "workers": self.workers}
+            busy = {} if self.idle else {"pod-1": 20}
+            return {"sent": self.send(options), "busy": busy, "now": self.clock, "workers": self.workers}
         if do == "clear":
             self.done.append("clear")
             return {}
@@ -53,11 +54,11 @@ class Platform:
             self.note(task, "ended", "pod-2")
         return {"lines": list(self.lines)}
 
-    def send(self, options: Mapping[str, Any]) -> list[tuple[str, float]]:
+    def send(self, options: Mapping[str, Any]) -> list[tuple[str, float, float]]:
         sent = []
         for hold in options["rounds"][0] if self.workers else []:
             self.clock += 1
-            sent.append((f"{hold}-{self.clock}", hold))
+            sent.append((f"{hold}-{self.clock}", hold, self.clock))
             self.note(sent[-1][0], "started", "pod-1")
         return sent
 
@@ -159,6 +160,48 @@ def test_put_back_after_a_failure(what: str) -> None:
     with pytest.raises(CeleryOpsError, match="the cluster is gone"):
         run(platform, name)
     assert platform.done[-2:] == ["put back", "clear"]
+
+
+def test_a_drill_that_failed_on_the_way_tells_how_far_it_came() -> None:
+    platform, result = Platform(fail="evict"), {"rounds": []}
+    plan = Plan("eviction", 2, tasks=3, task="shop.hold", shortest=20, longest=30, drain=0)
+    with pytest.raises(CeleryOpsError, match="the cluster is gone"):
+        drill(platform, platform.ask, plan, result)
+    assert (result["sent"], result["run"], "passed" in result) == (3, 3, False)
+    assert [(mark["round"], mark["what"]) for mark in result["timeline"]["marks"]] == [(1, "disturbance")]
+
+
+def test_a_failure_is_told_where_no_worker_answers_any_more() -> None:
+    platform, result = Platform(fail="evict"), {"rounds": []}
+
+    def ask(do: str, options: Mapping[str, Any]) -> Json:
+        if do != "send":
+            raise CeleryOpsError("no worker can be asked")
+        return platform.ask(do, options)
+
+    plan = Plan("eviction", 1, tasks=3, task="shop.hold", shortest=20, longest=30, drain=0)
+    with pytest.raises(CeleryOpsError, match="the cluster is gone"):
+        drill(platform, ask, plan, result)
+    assert (result["sent"], result["run"], result["timeline"]["samples"][-1]["waiting"]) == (3, 0, 3)
+
+
+def test_the_course_of_a_drill() -> None:
+    course = run(Platform(), "worker_kill")["timeline"]
+    assert course["begin"] == 1.0
+    # Started as they are sent, killed at 4, and started elsewhere by 4.3.
+    assert course["samples"][2:4] == [
+        {"seconds": 2.0, "sent": 3, "run": 0, "waiting": 0},
+        {"seconds": 3.0, "sent": 3, "run": 0, "waiting": 3},
+    ]
+    assert course["samples"][-1] == {"seconds": 3.3, "sent": 3, "run": 3, "waiting": 0}
+    assert course["marks"] == [
+        {"round": 1, "what": "disturbance", "seconds": 3.0},
+        {"round": 1, "what": "recovery", "seconds": 3.3},
+    ]
+    marks = run(Platform(), "eviction", 2)["timeline"]["marks"]
+    assert [(mark["round"], mark["what"]) for mark in marks] == [
+        (number, what) for number in (1, 2) for what in ("disturbance", "recovery")
+    ]
 
 
 def test_workers_without_records_are_told() -> None:
