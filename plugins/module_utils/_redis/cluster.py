@@ -35,7 +35,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis.watchers
     sentinels,
 )
 
-__all__ = ["Cluster", "find"]
+__all__ = ["AT_ONCE", "Cluster", "find"]
 
 Object = Mapping[str, Any]
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
-from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import Cluster, find
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import AT_ONCE, Cluster, find
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import RedisError
 
 __all__ = ["introduce", "script"]
@@ -50,12 +51,17 @@ def script(password: str, *, port: int, seconds: int, add: bool) -> str:
 def introduce(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """The whole of module redis_password; its result without what Ansible adds. Raises CeleryOpsError."""
     cluster = find(api, params)
-    pods = [] if cluster is None else [_introduce(cluster, name, check_mode) for name in cluster.running]
+    pods = [] if cluster is None else _each(cluster, check_mode)
     changed = any(pod["password"] != ACCEPTED for pod in pods)
     if cluster and changed and not check_mode:
         for pod in cluster.watchers.pods:
             _tell(cluster, pod["metadata"]["name"])
     return {"changed": changed, "pods": pods}
+
+
+def _each(cluster: Cluster, check_mode: bool) -> list[dict[str, str]]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda name: _introduce(cluster, name, check_mode), cluster.running))
 
 
 def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
