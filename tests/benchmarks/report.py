@@ -81,9 +81,13 @@ class Results:
         """Those for which there were runs."""
         rows = {(row.contender, row.scenario, row.size): row for row in self.rows()}
         found = []
-        for other, limit in (("kubernetes.core.k8s, one task", 0.35), ("kubectl apply --server-side", 1.0)):
-            if row := rows.get((other, "unchanged", 100)):
-                found.append(Target(f"100 unchanged objects, wall time against {other}", row.ratio, limit))
+        # kubectl applies 100 objects in half of the time that a play with a task that does nothing takes.
+        for other, size, limit in (
+            ("kubernetes.core.k8s, one task", 100, 0.35),
+            ("kubectl apply --server-side", 500, 1.0),
+        ):
+            if row := rows.get((other, "unchanged", size)):
+                found.append(Target(f"{size} unchanged objects, wall time against {other}", row.ratio, limit))
         for (contender, scenario, size), row in rows.items():
             if (contender, scenario) == (OURS, "unchanged"):
                 found.append(Target(f"{size} unchanged objects, requests", row.requests, len(KINDS) + 4))
