@@ -12,7 +12,8 @@ import time
 import redis
 from celery import Celery
 
-app = Celery("kept", broker=os.environ["KEPT_URL"], backend=os.environ["KEPT_URL"])
+NOTES = os.environ["KEPT_URL"]
+app = Celery("kept", broker=os.environ.get("KEPT_BROKER", NOTES), backend=os.environ.get("KEPT_BACKEND", NOTES))
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={
@@ -37,7 +38,7 @@ def note(task, what):
         "pid": os.getpid(),
         "redelivered": bool(task.request.delivery_info.get("redelivered")),
     }
-    redis.Redis.from_url(os.environ["KEPT_URL"]).rpush(f"ran:{task.request.id}", json.dumps(line))
+    redis.Redis.from_url(NOTES).rpush(f"ran:{task.request.id}", json.dumps(line))
 
 
 @app.task(bind=True)
