@@ -109,7 +109,8 @@ def artifacts() -> Tally:
 
 def integration() -> Tally:
     # What these tests do is mostly waiting for servers of their own: two files at a time.
-    return pytest("integration", "tests/integration", "-m", "not cluster and not heavy", "-n", "2", "--dist", "loadfile")
+    at_once = ("-n", "2", "--dist", "loadfile")
+    return pytest("integration", "tests/integration", "-m", "not cluster and not heavy", *at_once)
 
 
 def cluster(env: dict[str, str], which: str) -> Tally:
@@ -137,7 +138,7 @@ def molecule(scenario: str, which: str = "not heavy") -> Tally:
 
 
 def heavy() -> Tally:
-    """Servers killed on loopback, then whole workloads, failovers and drills on the platform of the scenario default."""
+    """Servers killed on loopback; whole workloads, failovers and drills on the platform of the scenario default."""
     tally = pytest("loopback", "tests/integration", "-m", "heavy and not cluster")
     tally.add(molecule("default", "heavy"))
     return tally
