@@ -61,7 +61,8 @@ def args(place: Place, **more: Any) -> dict[str, Any]:
 
 def drill(place: Place, name: str, *, check: bool = False, **more: Any) -> dict[str, Any]:
     plan = {"drill": name, "task": "quotes.tasks.edit", "allowed": True, "tasks": 24, **more}
-    return run_module("celery_drill", args(place, **plan), check=check)
+    # A round takes as long as its longest tasks, and what it is to be waited for.
+    return run_module("celery_drill", args(place, **plan), check=check, timeout=300 + 150 * more.get("repetitions", 1))
 
 
 @pytest.mark.parametrize(
