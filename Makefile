@@ -5,7 +5,7 @@ PYTHON ?= python3
 INVENTORY ?= inventories/local
 ARGS ?=
 SCENARIO ?= default
-PYTHONS ?= 3.11 3.12 3.13
+PYTHONS ?= 3.11 3.12/2.20 3.12 3.13
 BIN := .venv/bin
 PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY)
 
@@ -42,7 +42,7 @@ package: .venv/dev ## The built collection: what it holds, and that it works whe
 publish: .venv/dev build/venv/publish/done build/venv/importer/done ## All that is to be seen before the collection is published
 	$(BIN)/python tests/run.py publish
 
-matrix: ## Unit tests with each of PYTHONS, and the ansible-core that goes with it
+matrix: ## Unit and sanity tests with each of PYTHONS: a Python, and its ansible-core or the one after a slash
 	tools/matrix $(PYTHONS)
 
 docs: .venv/dev build/venv/publish/done ## Write the roles' pages, and build the documentation as HTML (build/docsite)

@@ -57,11 +57,14 @@ class ActionModule(ActionBase):
 
 
 def _report(options: Mapping[str, Any]) -> dict[str, Any]:
-    failed = [one for one in options["checks"] if not one["passed"]]
+    found: dict[Any, dict[str, str]] = {True: {}, False: {}, None: {}}
+    for one in options["checks"]:
+        found[one["passed"]][one["name"]] = one["evidence"]
     return {
         "title": options["title"],
-        "passed": len(options["checks"]) - len(failed),
-        "failed": {one["name"]: one["evidence"] for one in failed},
-        # Nothing that was looked at is no proof.
-        "proved": bool(options["checks"]) and not failed,
+        "passed": len(found[True]),
+        "failed": found[False],
+        # What was not looked at, as nobody asked for it, speaks neither for nor against.
+        "open": found[None],
+        "proved": bool(found[True]) and not found[False],
     }

@@ -14,7 +14,7 @@ author: The celeryops maintainers (@celeryops)
 description:
   - Prints a report as readable lines. It decides nothing and changes nothing.
   - Leaves the statistic C(platform_report) as M(ansible.builtin.set_stats) does, with C(title), C(proved), the number
-    C(passed), and what C(failed) with its evidence.
+    C(passed), what C(failed) with its evidence, and what was left C(open) with the reason.
 options:
   title:
     description: First words of the report.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from helpers.awx import DATA
 from helpers.modules import ROOT
 
 Json = dict[str, Any]
-DEFAULTS = runpy.run_path(str(ROOT / "tools/reference.py"))["defaults"]
 QUESTIONS = [
     pytest.param(one["name"], question, id=f"{one['name']}: {question['variable']}")
     for one in [*DATA["job_templates"], *DATA["workflows"]]
@@ -25,13 +23,13 @@ QUESTIONS = [
 OF_PLAYBOOKS = {"validate_drill": ("validate.yml", ["false", "true"])}
 
 
-def specifications() -> dict[str, tuple[str, Json]]:
-    """Every option of every role, with the role."""
-    found: dict[str, tuple[str, Json]] = {}
+def specifications() -> Json:
+    """Every option of every role."""
+    found: Json = {}
     for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
         for entry in entries.values():
-            found |= {name: (path.parents[1].name, spec) for name, spec in (entry.get("options") or {}).items()}
+            found |= entry.get("options") or {}
     return found
 
 
@@ -39,8 +37,8 @@ SPECIFICATIONS = specifications()
 
 
 def derived(variable: str) -> Json:
-    """The parts of a question that follow from a specification and from the role's defaults."""
-    role, spec = SPECIFICATIONS[variable]
+    """The parts of a question that follow from a specification."""
+    spec = SPECIFICATIONS[variable]
     kind = spec.get("type", "str")
     made: Json = {"type": {"str": "text", "int": "integer", "float": "float"}.get(kind)}
     if "choices" in spec:
@@ -49,10 +47,6 @@ def derived(variable: str) -> Json:
     for key, words in (("min", "at least"), ("max", "at most")):
         if bound := re.search(rf"\b{words} (\d+)\b", told):
             made[key] = int(bound[1])
-    default = spec.get("default", DEFAULTS(ROOT / "roles" / role).get(variable))
-    # What is worked out from other variables is left to them.
-    if default not in (None, "") and "{{" not in str(default):
-        made["default"] = default
     return made
 
 
@@ -62,10 +56,16 @@ def derived(variable: str) -> Json:
 def test_a_question_follows_from_the_specification(template: str, question: Json) -> None:
     variable = question["variable"]
     assert variable in SPECIFICATIONS, f"{template} asks for {variable}, which no role takes"
-    asked = {key: question[key] for key in ("type", "choices", "min", "max", "default") if key in question}
+    asked = {key: question[key] for key in ("type", "choices", "min", "max") if key in question}
     assert asked == derived(variable)
-    if SPECIFICATIONS[variable][1].get("required"):
+    if SPECIFICATIONS[variable].get("required"):
         assert question["required"], f"{variable} has no default"
+
+
+@pytest.mark.parametrize(("template", "question"), QUESTIONS)
+def test_a_blank_answer_leaves_the_variable_to_the_inventory(template: str, question: Json) -> None:
+    """AWX gives a job the defaults of questions as answers, which go over everything that the inventory says."""
+    assert "default" not in question, f"{template} would overrule the inventory's {question['variable']}"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_question_of_a_playbook_is_one_that_it_takes(template: str, question: 
     assert next(one for one in DATA["job_templates"] if one["name"] == template)["playbook"] == f"playbooks/{playbook}"
     text = (ROOT / "playbooks" / playbook).read_text(encoding="utf-8")
     assert re.search(rf"\b{question['variable']} \| default\(false\) \| bool\b", text)
-    assert (question["type"], question["choices"], question["default"]) == ("multiplechoice", choices, choices[0])
+    assert (question["type"], question["choices"]) == ("multiplechoice", choices)
 
 
 @pytest.mark.parametrize("template", DATA["job_templates"], ids=lambda one: one["name"])

@@ -19,7 +19,7 @@ PAGES = [
     *sorted(ROOT.glob("examples/*/README.md")),
     *sorted(ROOT.glob("apps/*/README.md")),
 ]
-LANGUAGES = ("console", "shell", "bash", "sh")
+SHELLS = ("console", "shell", "bash", "sh")
 
 # The command, or what it begins with, and what runs it, or the playbook behind it: a file, and words in that file.
 RUN = {
@@ -52,8 +52,8 @@ RUN = {
     ),
     "ansible-playbook -i inventories/local playbooks/validate.yml": ("molecule/default/verify.yml", "validate.yml"),
     "ansible-playbook -i inventories/local playbooks/drill.yml": (
-        "tests/integration/celery/test_drill_playbook.py",
-        "playbooks/drill.yml",
+        "tests/integration/awx/test_jobs_on_platform.py",
+        "Platform drill",
     ),
     "ansible localhost -m celeryops.platform.celery_dead_letters": (
         "tests/integration/celery/test_drill_in_cluster.py",
@@ -68,9 +68,14 @@ RUN = {
         "celeryops-probe",
     ),
     "ansible-playbook site.yml --tags worker,verify": (
-        "tests/integration/awx/test_jobs_by_runner.py",
+        "tests/integration/awx/test_jobs_on_platform.py",
         "Platform scale",
     ),
+    "ansible-playbook examples/quotes/workers.yml": (
+        "tests/integration/celery/quotes_place.py",
+        "examples/quotes/workers.yml",
+    ),
+    "ansible-playbook -i INVENTORY site.yml --check --diff": ("molecule/default/molecule.yml", "- check"),
     "ansible-playbook -i inventories/k3s_single playbooks/cluster.yml": ("molecule/k3s/converge.yml", "site.yml"),
     "ansible-playbook -i inventories/k3s_single site.yml": ("molecule/k3s/converge.yml", "site.yml"),
     "ansible-playbook -i inventories/k3s_ha": ("molecule/k3s_ha/converge.yml", "yml"),
@@ -93,23 +98,23 @@ NOT_RUN = {
 def commands() -> Iterator[tuple[str, str]]:
     """Page and command of every line in a block that holds commands; output and comments are none."""
     for page in PAGES:
-        for line in _lines_of_blocks(page):
+        for line in _lines_of_blocks(page, SHELLS):
             prompted = line.startswith("$ ")
             command = re.sub(r"\s+#.*", "", line.removeprefix("$ ")).strip()
             if command and (prompted or re.match(r"(make|ansible|antsibull|kubectl)\b", command)):
                 yield page.name, command
 
 
-def _lines_of_blocks(page: Path) -> Iterator[str]:
-    """The lines of a page's blocks in a shell's language, unindented."""
+def _lines_of_blocks(page: Path, languages: tuple[str, ...]) -> Iterator[str]:
+    """The lines of a page's blocks in these languages, unindented."""
     inside, indent = False, -1
     for line in page.read_text(encoding="utf-8").splitlines():
         if page.suffix == ".md":
             if line.startswith("```"):
-                inside = not inside and line[3:].strip() in LANGUAGES
+                inside = not inside and line[3:].strip() in languages
                 continue
         elif found := re.match(r"(\s*)\.\. code-block:: (\w+)", line):
-            inside, indent = found[2] in LANGUAGES, len(found[1])
+            inside, indent = found[2] in languages, len(found[1])
             continue
         elif line.strip() and len(line) - len(line.lstrip()) <= indent:
             inside = False
@@ -145,6 +150,24 @@ def test_targets_playbooks_inventories_and_files_of_a_command_are_there(page: st
         assert re.search(rf"^{target[1]}:", makefile, re.MULTILINE), f"{page}: {command}"
     for name in re.findall(r"(?:^|[\s=@])((?:playbooks|inventories|molecule|awx)/[\w./-]+|site\.yml)", command):
         assert (ROOT / name).exists(), f"{page}: {command}"
+
+
+def test_variables_in_examples_are_those_of_a_role() -> None:
+    """Those that begin like a role; a playbook's own and the platform's are no role's."""
+    roles = [path.name for path in (ROOT / "roles").iterdir() if path.is_dir()]
+    known: set[str] = set()
+    for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
+            known |= set(entry.get("options") or {})
+    set_here = re.compile(rf"(?<![.\w])((?:{'|'.join(roles)})_\w+)[:=]")
+    found = {
+        (page.name, name)
+        for page in PAGES
+        for line in _lines_of_blocks(page, ("yaml", *SHELLS))
+        for name in set_here.findall(line)
+    }
+    assert len(found) >= 40
+    assert {(page, name) for page, name in found if name not in known} == set()
 
 
 def test_the_lists_name_no_command_that_is_gone() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from awx_jobs import checkout
 from helpers.awx import awx_collection
 from helpers.modules import ROOT
 from standins.awx.server import TOKEN, Controller, standin
@@ -28,6 +29,11 @@ VARIABLES = {"awx_execution_environment_image": "registry.example.com/shop/ee:1"
 @pytest.fixture(scope="session")
 def collections() -> Path:
     return awx_collection(ROOT / "build")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkout(tmp_path_factory.mktemp("project"))
 
 
 def run_awx(address: str, collections: Path, folder: Path, *options: str, **variables: Any) -> dict[str, Any]:

@@ -7,50 +7,42 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import IMAGES
-from helpers.modules import ROOT
-from helpers.published import tracked
+from awx_jobs import checkout
+from platform_place import NAMESPACE, described
 
-NAMESPACE = os.environ.get("PLATFORM_NAMESPACE", "jewelry-shop")
-VARIABLES = {
-    "platform_name": "existing",
-    "platform_namespace": NAMESPACE,
-    "cluster_provider": "existing",
-    "artifacts_names": [],
-    "artifacts_install_packages": False,
-    "redis_image": IMAGES["redis"],
-    "redis_proxy_image": IMAGES["haproxy"],
-    "postgresql_image": IMAGES["postgresql"],
-    "postgresql_pooler_image": IMAGES["pgbouncer"],
-    "celery_app_image": IMAGES["app"],
-}
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
+
+pytestmark = [pytest.mark.cluster, pytest.mark.platform, pytest.mark.heavy]
 
 
-def load_image() -> str:
-    """The newest build in the cache of artifacts, known to podman; the image's name."""
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    """The newest build in the cache of artifacts, known to podman for as long as the test takes; its name."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "celeryops/artifacts/ee")
     built = sorted(cache.glob("*/artifact.json"), key=lambda path: path.stat().st_mtime)
     assert built, "the image ee is not built yet: the Molecule scenario default does that, or artifacts_names: [ee]"
     archive = built[-1].with_name("image.tar")
+    name = str(json.loads(built[-1].read_text(encoding="utf-8"))["reference"])
+    known = subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0
     subprocess.run(["podman", "load", "--quiet", "--input", str(archive)], check=True, capture_output=True)
-    return str(json.loads(built[-1].read_text(encoding="utf-8"))["reference"])
+    yield name
+    if not known:
+        subprocess.run(["podman", "rmi", name], check=True, capture_output=True)
 
 
-def run_in_image(kubeconfig: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run_in_image(image: str, variables: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
     """site.yml as a job: the folders that AWX mounts, and nothing of this machine beside them."""
-    project = folder / "project"
-    for name in tracked():
-        if name.partition("/")[0] not in ("tests", "molecule", "docs"):
-            target = project / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    project = checkout(folder / "project")
     credential = folder / "kubeconfig"
-    shutil.copyfile(kubeconfig, credential)
+    shutil.copyfile(os.environ["KUBECONFIG"], credential)
     # The job's user is nobody here.
     credential.chmod(0o644)
     for path in (folder, project):
@@ -63,9 +55,9 @@ def run_in_image(kubeconfig: Path, folder: Path, *options: str) -> subprocess.Co
             *("--volume", f"{project}:/runner/project:ro", "--workdir", "/runner/project"),
             *("--volume", f"{credential}:/runner/kubeconfig:ro", "--env", "KUBECONFIG=/runner/kubeconfig"),
             *("--env", "NO_PROXY=*", "--env", "ANSIBLE_HOME=/tmp/ansible"),
-            load_image(),
-            *("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(VARIABLES)),
-            *("-e", "ansible_python_interpreter={{ ansible_playbook_python }}", *options, "playbooks/site.yml"),
+            image,
+            *("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables)),
+            *("-e", "ansible_python_interpreter={{ ansible_playbook_python }}", "playbooks/site.yml"),
         ],
         capture_output=True,
         text=True,
@@ -73,12 +65,12 @@ def run_in_image(kubeconfig: Path, folder: Path, *options: str) -> subprocess.Co
     )
 
 
-@pytest.mark.cluster
-@pytest.mark.heavy
-@pytest.mark.platform
-def test_a_job_in_the_image_proves_the_platform(tmp_path: Path) -> None:
-    done = run_in_image(Path(os.environ["KUBECONFIG"]), tmp_path, "--tags", "verify")
+def test_a_job_in_the_image_finds_the_platform_as_it_is_declared_and_proves_it(
+    image: str, cluster: Api, tmp_path: Path
+) -> None:
+    done = run_in_image(image, described(cluster), tmp_path)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert f"{NAMESPACE}: " in done.stdout
-    assert "checks passed" in done.stdout
-    assert "changed=0" in done.stdout
+    passed = re.search(rf"^{NAMESPACE}: (\d+) of (\d+) checks passed$", done.stdout, re.MULTILINE)
+    assert passed, done.stdout[-6000:]
+    assert passed[1] == passed[2]
+    assert re.search(r"^localhost +: .* changed=0 ", done.stdout, re.MULTILINE), done.stdout[-2000:]

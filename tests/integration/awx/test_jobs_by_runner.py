@@ -1,68 +1,34 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job templates as AWX runs them: by ansible-runner, in a copy of the project, with the survey's answers as variables.
+"""Job templates by ansible-runner against an API server on loopback: what needs no workload, and what is refused.
 
-What needs no workload runs for real, against an API server on loopback; of the rest, what preflight makes of the
-answers.
+What needs the platform is in test_jobs_on_platform.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import ansible_runner
 import pytest
+from awx_jobs import TEMPLATES, Launcher, inventory_variables
 from conftest import IMAGES
 from helpers.apiserver import ApiServer
-from helpers.awx import DATA
 from helpers.modules import ROOT
-from helpers.published import BIN, tracked
+from standins.awx.surveys import faults_of_answers
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 
 Json = dict[str, Any]
-TEMPLATES = {one["name"]: one for one in DATA["job_templates"]}
 # No task has it: what remains are the plays that run always, which look and judge.
 LOOK_ONLY = "nothing-has-this-tag"
-
-
-@dataclass
-class Job:
-    """How a job ended: `output`, the `stats` that it left, and what it did to the project's files."""
-
-    rc: int
-    output: str
-    artifacts: Json
-    touched: list[str] = field(default_factory=list)
-
-
-Launch = Callable[..., Job]
-
-
-def state(project: Path) -> dict[str, tuple[int, int]]:
-    found = (path for path in project.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(project)): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout, as AWX makes one for each job."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in tracked():
-        if name.partition("/")[0] not in ("tests", "molecule", "docs"):
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target, follow_symlinks=False)
-    return folder
+# This machine as a server that was not set up yet; nothing is done to it where the answers are refused.
+K3S_HOSTS = {"k3s_server": {"hosts": {"server-1": {"ansible_connection": "local"}}}}
 
 
 @pytest.fixture(scope="module")
@@ -82,106 +48,130 @@ def storage(api: Api) -> Iterator[str]:
 
 
 @pytest.fixture
-def launch(project: Path, api_server: ApiServer, storage: str, namespace: str, tmp_path: Path) -> Launch:
-    """Runs a job template with answers; the kubeconfig comes by the environment, as from the credential."""
-    (inventory,) = [one for one in DATA["inventories"] if one["name"] == "Celery platform"]
-    variables = json.loads(
-        json.dumps(inventory["variables"])
-        .replace("{{ awx_namespace }}", namespace)
-        .replace("{{ awx_images.redis }}", IMAGES["redis"])
-        .replace("{{ awx_images.postgresql }}", IMAGES["postgresql"])
-        .replace("{{ awx_images.haproxy }}", IMAGES["haproxy"])
-        .replace("{{ awx_images.pgbouncer }}", IMAGES["pgbouncer"])
-        .replace("{{ awx_images.app }}", IMAGES["app"])
-    )
-    assert "awx_" not in json.dumps(variables)
-    (host,) = DATA["hosts"]
-    # An account that is confined to its namespace: preflight does not judge the nodes, of which there are none.
+def launch(project: Path, api_server: ApiServer, storage: str, namespace: str, tmp_path: Path) -> Launcher:
     assert storage
-    variables |= {"existing_cluster_makes_namespace": False}
-
-    def run(template: str, answers: Json, *options: str, env: dict[str, str] | None = None) -> Job:
-        before = state(project)
-        data = tmp_path / "runner"
-        shutil.rmtree(data, ignore_errors=True)
-        (data / "artifacts").mkdir(parents=True)
-        (data / "project").symlink_to(project)
-        declared = TEMPLATES[template]
-        done = ansible_runner.run(
-            private_data_dir=str(data),
-            playbook=declared["playbook"],
-            inventory={"all": {"hosts": {host["name"]: host["variables"]}, "vars": variables}},
-            extravars={**declared.get("extra_vars", {}), **answers},
-            cmdline=" ".join(options),
-            envvars={
-                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-                "HOME": str(tmp_path),
-                "KUBECONFIG": str(api_server.kubeconfig),
-                # As AWX does with the `collections_path` of the project's ansible.cfg
-                "ANSIBLE_COLLECTIONS_PATH": "collections",
-                **(env or {}),
-            },
-            quiet=True,
-        )
-        after = state(project)
-        touched = sorted({name for name in before | after if before.get(name) != after.get(name)})
-        left: Json = {}
-        for event in done.events:
-            left |= (event["event_data"].get("artifact_data") or {}) if event["event"] == "playbook_on_stats" else {}
-        return Job(done.rc, done.stdout.read(), left, touched)
-
-    return run
+    return Launcher(project, tmp_path, api_server.kubeconfig, inventory_variables(namespace, IMAGES))
 
 
-SITE = [
-    ({}, None),
-    ({"celery_worker_profile": "medium", "celery_worker_log_level": "debug"}, None),
-    ({"celery_worker_profile": "huge"}, "celery_worker_profile"),
-    ({"celery_worker_log_level": "loud"}, "celery_worker_log_level"),
-    ({"celery_worker_profiles": "small"}, "Did you mean celery_worker_profile"),
+# An answer to every question, and all of them as AWX takes them.
+TAKEN: dict[str, list[Json]] = {
+    "Platform site": [
+        {},
+        {
+            "celery_worker_profile": "medium",
+            "celery_worker_log_level": "debug",
+            "celery_app_image": "registry.example.com/shop/app:2",
+        },
+    ],
+    "Platform validate": [{}, {"validate_drill": "true", "verify_task_timeout": 60}],
+    "Platform doctor": [{}],
+    "Platform drill": [{}, {"drill_tasks": 12, "drill_longest": 10.5}],
+    "Platform scale": [
+        {"celery_worker_profile": "small"},
+        {"celery_worker_profile": "small", "celery_worker_replicas": 4, "celery_worker_concurrency": 1},
+    ],
+    "Platform upgrade": [{"k3s_version": "v1.34.1+k3s1", "k3s_timeout": 600}],
+    "Platform notify": [{}],
+    "Platform teardown": [{"namespace_removed": "jewelry-shop"}],
+}
+# Answers that are not taken, and what the playbook says of those that come past AWX, as from a schedule of long ago.
+REFUSED = [
+    ("Platform site", {"celery_worker_profile": "huge"}, "celery_worker_profile"),
+    ("Platform site", {"celery_worker_log_level": "loud"}, "celery_worker_log_level"),
+    ("Platform scale", {"celery_worker_profile": "small", "celery_worker_replicas": "many"}, "celery_worker_replicas"),
+    (
+        "Platform scale",
+        {"celery_worker_profile": "small", "celery_worker_concurrency": "2.5"},
+        "celery_worker_concurrency",
+    ),
+    ("Platform validate", {"verify_task_timeout": "soon"}, "'verify_task_timeout' is of type str"),
+    ("Platform drill", {"drill_tasks": "many"}, "'drill_tasks' is of type str"),
+    ("Platform drill", {"drill_longest": "long"}, "'drill_longest' is of type str"),
+    ("Platform upgrade", {"k3s_version": "v1.34.1+k3s1", "k3s_timeout": "soon"}, "'k3s_timeout' is of type str"),
 ]
-SCALE = [
-    ({"celery_worker_profile": "small", "celery_worker_replicas": 4, "celery_worker_concurrency": 1}, None),
-    ({"celery_worker_profile": "small", "celery_worker_replicas": "many"}, "celery_worker_replicas"),
-    ({"celery_worker_profile": "small", "celery_worker_concurrency": "2.5"}, "celery_worker_concurrency"),
-]
+JUDGED_FIRST = ("Platform site", "Platform scale")
+
+
+def by_name(one: Any) -> str:
+    return json.dumps(one) if isinstance(one, dict) else str(one)
 
 
 @pytest.mark.parametrize(
-    ("template", "answers", "refused"),
-    [*(("Platform site", *one) for one in SITE), *(("Platform scale", *one) for one in SCALE)],
-    ids=lambda one: json.dumps(one) if isinstance(one, dict) else str(one),
+    ("template", "answers"),
+    [(name, answers) for name in JUDGED_FIRST for answers in TAKEN[name]],
+    ids=by_name,
 )
-def test_answers_are_judged_before_anything_is_done(
-    launch: Launch, template: str, answers: Json, refused: str | None
-) -> None:
-    job = launch(template, answers, "--tags", LOOK_ONLY, "--limit", "localhost", "--forks", "1")
-    if refused is None:
-        assert job.rc == 0, job.output
-        assert "existing, because" in job.output
-    else:
-        assert job.rc != 0, job.output
-        assert refused in job.output
-        assert "nothing was changed" in job.output
+def test_answers_are_taken(launch: Launcher, template: str, answers: Json) -> None:
+    job = launch(template, answers, "--limit", "localhost", "--forks", "1", tags=LOOK_ONLY)
+    assert job.rc == 0, job.output
+    assert "existing, because" in job.output
     assert job.touched == []
+
+
+@pytest.mark.parametrize(("template", "answers", "said"), REFUSED, ids=by_name)
+def test_answers_are_refused_before_anything_is_done(launch: Launcher, template: str, answers: Json, said: str) -> None:
+    assert faults_of_answers({"spec": TEMPLATES[template]["survey"]}, answers)
+    # Roles say it as soon as they begin; site.yml looks at all of them first.
+    first = template in JUDGED_FIRST
+    hosts = K3S_HOSTS if template == "Platform upgrade" else None
+    job = launch(template, answers, groups=hosts, tags=LOOK_ONLY if first else None)
+    assert job.rc != 0, job.output
+    assert said in job.told
+    assert not first or "nothing was changed" in job.told
+    assert (job.changed, job.touched) == (0, [])
+
+
+def test_a_variable_that_nobody_takes_is_named(launch: Launcher) -> None:
+    job = launch("Platform site", {"celery_worker_profiles": "small"}, tags=LOOK_ONLY)
+    assert job.rc != 0, job.output
+    assert "Did you mean celery_worker_profile" in job.told
+
+
+def test_a_release_that_is_none_is_refused(launch: Launcher) -> None:
+    """Any text may be an answer for AWX; the plan of the hosts knows better."""
+    job = launch("Platform upgrade", {"k3s_version": "newest"}, groups=K3S_HOSTS)
+    assert job.rc != 0, job.output
+    assert "newest" in job.told.partition("See that nothing speaks against it")[2]
+    assert (job.changed, job.touched) == (0, [])
+
+
+def test_an_upgrade_wants_hosts_of_k3s(launch: Launcher) -> None:
+    job = launch("Platform upgrade", TAKEN["Platform upgrade"][0])
+    assert job.rc != 0, job.output
+    assert "Expected a cluster of k3s whose hosts are in this inventory, found the provider existing" in job.told
+
+
+def test_every_question_has_answers_here_that_are_taken_and_refused() -> None:
+    asked = {(name, one["variable"]) for name, template in TEMPLATES.items() for one in template.get("survey", [])}
+    assert set(TAKEN) == set(TEMPLATES)
+    assert {(name, variable) for name, all_of_it in TAKEN.items() for one in all_of_it for variable in one} == asked
+    refused = {(name, variable) for name, answers, _said in REFUSED for variable in answers}
+    # Any text may name something: only a run tells. What is neither true nor false never comes past AWX.
+    elsewhere = {
+        ("Platform site", "celery_app_image"),
+        ("Platform teardown", "namespace_removed"),
+        ("Platform validate", "validate_drill"),
+    }
+    assert refused == asked - elsewhere
 
 
 @pytest.mark.parametrize("template", sorted(TEMPLATES))
-def test_every_playbook_is_read_with_its_answers(launch: Launch, template: str) -> None:
-    answers = {one["variable"]: one.get("default", "x") for one in TEMPLATES[template].get("survey", [])}
-    job = launch(template, answers, "--syntax-check")
-    assert job.rc == 0, job.output
-    assert job.touched == []
+def test_every_playbook_is_read_with_its_answers(launch: Launcher, template: str) -> None:
+    for answers in TAKEN[template]:
+        assert faults_of_answers({"spec": TEMPLATES[template].get("survey", [])}, answers) == []
+        job = launch(template, answers, "--syntax-check")
+        assert job.rc == 0, job.output
+        assert job.touched == []
 
 
-def test_a_teardown_wants_the_name_as_it_is(launch: Launch, namespace: str) -> None:
+def test_a_teardown_wants_the_name_as_it_is(launch: Launcher, namespace: str) -> None:
     job = launch("Platform teardown", {"namespace_removed": "jewelry-shop"})
     assert job.rc != 0
     assert "To confirm, type the name as it is" in job.output
     assert namespace in job.output
 
 
-def test_a_teardown_removes_the_namespace_it_was_told(launch: Launch, namespace: str, api: Api) -> None:
+def test_a_teardown_removes_the_namespace_it_was_told(launch: Launcher, namespace: str, api: Api) -> None:
     job = launch("Platform teardown", {"namespace_removed": namespace}, "--check")
     assert job.rc == 0, job.output
     assert "changed=1" in job.output
@@ -213,7 +203,7 @@ def receiver() -> Iterator[tuple[str, list[Json]]]:
     server.server_close()
 
 
-def test_a_report_is_posted_and_its_address_kept(launch: Launch, receiver: tuple[str, list[Json]]) -> None:
+def test_a_report_is_posted_and_its_address_kept(launch: Launcher, receiver: tuple[str, list[Json]]) -> None:
     address, posted = receiver
     report = {"title": "shop", "proved": True, "passed": 12, "failed": {}}
     job = launch("Platform notify", {"platform_report": report}, env={"CELERYOPS_NOTIFY_URL": address})
@@ -222,7 +212,7 @@ def test_a_report_is_posted_and_its_address_kept(launch: Launch, receiver: tuple
     assert "secret-path" not in job.output
 
 
-def test_without_a_report_or_an_address_it_says_so(launch: Launch, namespace: str) -> None:
+def test_without_a_report_or_an_address_it_says_so(launch: Launcher, namespace: str) -> None:
     job = launch("Platform notify", {})
     assert job.rc == 0, job.output
     assert "no report" in job.output

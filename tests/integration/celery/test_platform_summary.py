@@ -17,6 +17,7 @@ from helpers.modules import ROOT
 CHECKS = [
     {"name": "workers running", "passed": True, "evidence": "3 of 3 ready", "remedy": ""},
     {"name": "beat running", "passed": False, "evidence": "0 of 1 ready", "remedy": "look at its log"},
+    {"name": "a task through each queue", "passed": None, "evidence": "no task was to be sent", "remedy": ""},
 ]
 PODS = [{"name": "celery-beat-1", "node": "worker-1", "ready": False, "restarts": 4, "component": "celery-beat"}]
 
@@ -44,7 +45,7 @@ def test_every_check_pod_and_command_is_a_readable_line(tmp_path: Path, mode: li
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert "shop: 1 of 2 checks passed" in lines
+    assert "shop: 1 of 3 checks passed, 1 open" in lines
     assert "passed workers running 3 of 3 ready" in lines
     assert any("beat running" in line and not line.startswith("passed") for line in lines), done.stdout
     assert "look at its log" in " ".join(lines)
@@ -56,5 +57,6 @@ def test_every_check_pod_and_command_is_a_readable_line(tmp_path: Path, mode: li
         "title": "shop",
         "passed": 1,
         "failed": {"beat running": "0 of 1 ready"},
+        "open": {"a task through each queue": "no task was to be sent"},
         "proved": False,
     }

@@ -51,8 +51,11 @@ print("worked")
 def place(make_place: Callable[..., Place]) -> Place:
     place = make_place(postgresql_profile="small")
     roles = [f"celeryops.platform.{name}" for name in ("namespace", "redis", "postgresql")]
-    image = image_of(place.api, "StatefulSet", "redis")
-    assert place.applied(roles=roles, redis_image=image) > 0
+    images = {
+        "redis_image": image_of(place.api, "StatefulSet", "redis"),
+        "redis_proxy_image": image_of(place.api, "Deployment", "redis-proxy"),
+    }
+    assert place.applied(roles=roles, **images) > 0
     return place
 
 
