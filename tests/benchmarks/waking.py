@@ -10,6 +10,7 @@ QUEUES queues of four priorities each: all of them are woken by each message, an
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -140,6 +141,8 @@ def _contender(name: str, number: int) -> Iterator[Contender]:
         app = Celery("bench", broker=server.url, backend=server.url)
         app.conf.broker_transport_options = {"socket_timeout": 5}
         stack.callback(app.close)
+        # Results unsubscribe when they are collected: while there is a server.
+        stack.callback(gc.collect)
         workers = [stack.enter_context(_worker(folder / str(each), url, name)) for each in range(number)]
         yield Contender(name, server, workers, app)
 
@@ -161,7 +164,8 @@ def _worker(folder: Path, url: str, name: str) -> Iterator[subprocess.Popen[byte
         "CELERYOPS_LEASE": "0" if name == STOCK else "30",
     }
     queues = ",".join(f"q{queue}" for queue in range(QUEUES))
-    flags = ["--pool=threads", "--concurrency=1", f"--queues={queues}", f"--hostname={folder.name}@bench"]
+    # A thread that is done does not wake a consumer that waits for its only one.
+    flags = ["--pool=threads", "--concurrency=2", f"--queues={queues}", f"--hostname={folder.name}@bench"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = [sys.executable, "-m", "celery", "-A", "tiny", "worker", *flags, *quiet]
     with (folder / "worker.log").open("wb") as log:

@@ -78,7 +78,7 @@ def test_worker_whose_connections_are_all_cut_is_woken_again(fleet: Fleet, kept:
     book.wait_finished(send(kept, "work", 0))
 
 
-@pytest.mark.parametrize("right", ["client|tracking", "client|caching", "client|id", "pubsub"])
+@pytest.mark.parametrize("right", ["client|tracking", "client|caching", "client", "pubsub"])
 def test_without_the_right_to_it_the_worker_asks(fleet: Fleet, kept: Any, book: Book, redis: Redis, right: str) -> None:
     rules = ["on", f">{PASSWORD}", "~*", "&*", "+@all", f"-{right}"]
     book.client.execute_command("ACL", "SETUSER", "shop", *rules)
