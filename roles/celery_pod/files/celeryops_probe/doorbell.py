@@ -126,7 +126,9 @@ class Doorbell:
         return commands
 
     def answer(self, connection):
-        """Reads all the answers; that of the script."""
+        """Reads all the answers; that of the script. kombu reads as well when nothing was asked."""
+        if not self.asked:
+            return None
         answers = {}
         while self.asked:
             what = self.asked.pop(0)

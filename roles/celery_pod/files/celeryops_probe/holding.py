@@ -279,6 +279,7 @@ class Fetcher:
         self.via = holding.via = next(_serial)
         # Messages that came to this channel by kombu's own way
         self.foreign = set()
+        self.read_before = None
 
     def install(self):
         """For this channel only, and before it consumes."""
@@ -286,6 +287,9 @@ class Fetcher:
         channel.celeryops = self
         # The object stays: Celery may have put a method of its own on it.
         channel.qos.__class__ = HeldQoS
+        if channel._in_poll:
+            # mingle has asked on this channel, and leaves the answer to whoever reads next.
+            self.read_before = channel._brpop_read
         channel._brpop_start, channel._brpop_read = self.start, self.read
         channel.handlers["BRPOP"] = self.read
 
@@ -302,7 +306,10 @@ class Fetcher:
         channel._brpop_sent_at = time.monotonic()
         connection.send_packed_command(connection.pack_commands(commands))
 
-    def read(self, **_options):
+    def read(self, **options):
+        if self.read_before:
+            read, self.read_before = self.read_before, None
+            return read(**options)
         channel = self.channel
         connection = channel.client.connection
         try:

@@ -46,6 +46,15 @@ def test_message_wakes_a_worker_with_a_prefix(fleet: Fleet, kept: Any, book: Boo
     book.wait_finished(send(kept, "work", 0))
 
 
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_what_mingle_has_asked_is_not_taken_for_an_answer(fleet: Fleet, kept: Any, book: Book, pool: str) -> None:
+    """It asks by kombu's own way on the channel that the tasks come by, and does not wait for the answer."""
+    fleet("first", f"--pool={pool}", mingle=True, **SELDOM)
+    for _ in range(3):
+        wait_until(lambda: idle(book), "an idle worker")
+        book.wait_finished(send(kept, "work", 0))
+
+
 def test_every_idle_worker_is_woken(fleet: Fleet, kept: Any, book: Book) -> None:
     """As many tasks at once as there are workers for them: none waits behind another."""
     for name in ("first", "second", "third"):
@@ -141,6 +150,18 @@ def test_ear_hears_what_came_to_an_empty_list(redis: Redis, book: Book, doorbell
     assert ear.heard(10)
     book.client.lpush("list", "another, of which nothing is said as nobody has looked again")
     assert not ear.heard(0)
+
+
+def test_reading_when_nothing_was_asked_finds_nothing(redis: Redis, book: Book, doorbell: Any, listen: Any) -> None:
+    consumer = Consumer(doorbell, redis, listen(redis))
+    assert consumer.doorbell.answer(consumer.connection) is None
+    consumer.turn()
+    consumer.turn()
+    assert consumer.doorbell.answer(consumer.connection) is None
+    book.client.lpush("list", "message")
+    book.client.lpush("bell", "")
+    assert consumer.turn() == b"message"
+    assert not consumer.holding.ear.deaf
 
 
 def test_ear_at_another_server_is_not_told_of(redis: Redis, replica: Redis, doorbell: Any, listen: Any) -> None:
