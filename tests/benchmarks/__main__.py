@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`python -m benchmarks`, from the folder tests: all contenders in turn, against one API server and etcd of its own.
 
-With `--probes` it is what a probe of a worker costs instead.
+With `--probes` it is what a probe of a worker costs instead, with `--waking` how soon an idle worker has its task.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from helpers.apiserver import ApiServer, running_api_server
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef, connect
 
-from . import probes
+from . import probes, waking
 from .contenders import CONTENDERS, Contender, Place, environment, kubernetes_core
 from .measure import AuditLog, run
 from .objects import KINDS, REVISION, application_set, with_revision
@@ -118,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS], help="some of the contenders")
     parser.add_argument("--probes", action="store_true", help="what a probe of a worker costs, instead of manifests")
+    parser.add_argument("--waking", action="store_true", help="how soon an idle worker has its task, instead")
     parser.add_argument("--output", type=Path, help="folder for benchmarks.json and benchmarks.rst")
     arguments = parser.parse_args(argv)
     if arguments.probes:
@@ -125,6 +126,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{where}, {arguments.repetitions} times each")
         content = probes.content(where, found)
         return _report("probes", probes.table(found), probes.targets(found), content, arguments.output)
+    if arguments.waking:
+        rows = waking.measure(arguments.repetitions)
+        return _report("waking", waking.table(rows), waking.targets(rows), waking.content(rows), arguments.output)
     chosen = [one for one in CONTENDERS if not arguments.only or one.name in arguments.only]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "celeryops/benchmarks")
     needed = any(one.name.startswith("kubernetes.core") for one in chosen)

@@ -38,3 +38,15 @@ def test_the_benchmark_of_probes_runs_both_and_judges_ours(tmp_path: Path, monke
     assert {row["runs"] for row in (ours, ping)} == {2}
     assert (ours["cpu_ratio"], ours["wall_ratio"]) == (1.0, 1.0)
     assert [target["limit"] for target in report["targets"]] == [0.05]
+
+
+def test_the_benchmark_of_waking_runs_all_and_judges_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.waking.IDLE", 1.0)
+    main(["--waking", "--repetitions", "2", "--output", str(tmp_path)])
+    report = json.loads((tmp_path / "waking.json").read_text(encoding="utf-8"))
+    names = ["lease", "lease, no tracking", "stock"]
+    assert [(row["workers"], row["contender"]) for row in report["rows"]] == [
+        (n, name) for n in (1, 5) for name in names
+    ]
+    assert [row["wall_ratio"] for row in report["rows"] if row["contender"] == "stock"] == [1.0, 1.0]
+    assert [target["limit"] for target in report["targets"]] == [10.0, 10.0]

@@ -21,6 +21,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
 from celeryops_probe import poison
+from celeryops_probe.doorbell import Doorbell
 from celeryops_probe.ledger import DRILL, MOVED, Ledger
 
 __all__ = ("ALONE", "NO", "YES", "Fetcher", "HeldQoS", "Holding", "plain_client")
@@ -72,6 +73,9 @@ class Holding:
         self.later = None
         self.returned = {"worker_lost": 0, "child_lost": 0, "handed_back": 0}
         self.buried = 0
+        # The connection to which Redis tells what has changed; whether it was said that it does not
+        self.ear = None
+        self.refusal_told = False
 
     # Receiving
     def expect(self, tag, source):
@@ -150,6 +154,12 @@ class Holding:
         entry = self.messages.pop(tag, None)
         if entry is not None:
             self._now_or_later(ledger, client, lambda books, own: self._give_back(books, own, tag, entry, last))
+
+    def refused(self, exc):
+        """Redis, or a proxy before it, does not tell this user what has changed."""
+        if not self.refusal_told:
+            self.refusal_told = True
+            logger.warning("celeryops: this worker asks for messages when idle, Redis does not tell it: %s", exc)
 
     def connection_lost(self):
         """Celery forgets what it had not started. Running tasks go on, and are acknowledged in time."""
@@ -258,19 +268,18 @@ class Fetcher:
     """Asks for messages in place of a channel's BRPOP.
 
     The script takes the next message from the same lists in the same order. It cannot wait for one, so
-    an idle worker waits at a list that nobody ever writes to and asks again: ``pause`` seconds.
+    an idle worker waits at its doorbell.
     """
 
     def __init__(self, channel, holding, pause):
         self.channel = channel
         self.holding = holding
-        self.pause = pause
         self.ledger = Ledger(channel, holding.worker, holding.lease)
+        self.doorbell = Doorbell(holding, self.ledger.doorbell, pause)
         self.via = holding.via = next(_serial)
         # Messages that came to this channel by kombu's own way
         self.foreign = set()
-        self.idle = False
-        self.pending = 0
+        self.read_before = None
 
     def install(self):
         """For this channel only, and before it consumes."""
@@ -278,6 +287,9 @@ class Fetcher:
         channel.celeryops = self
         # The object stays: Celery may have put a method of its own on it.
         channel.qos.__class__ = HeldQoS
+        if channel._in_poll:
+            # mingle has asked on this channel, and leaves the answer to whoever reads next.
+            self.read_before = channel._brpop_read
         channel._brpop_start, channel._brpop_read = self.start, self.read
         channel.handlers["BRPOP"] = self.read
 
@@ -288,24 +300,21 @@ class Fetcher:
         if not queues:
             return
         lists = [channel._q_for_pri(queue, priority) for priority in channel.priority_steps for queue in queues]
-        commands = [self.ledger.fetch_command(lists, self.via)]
-        if self.idle:
-            commands.insert(0, ["BRPOP", self.ledger.doorbell, self.pause])
         connection = channel._in_poll = channel.client.connection
+        commands = self.doorbell.commands(connection, self.ledger.fetch_command(lists, self.via))
         # kombu 5.7 looks for answers that are overdue.
         channel._brpop_sent_at = time.monotonic()
-        self.pending = len(commands)
         connection.send_packed_command(connection.pack_commands(commands))
 
-    def read(self, **_options):
+    def read(self, **options):
+        if self.read_before:
+            read, self.read_before = self.read_before, None
+            return read(**options)
         channel = self.channel
         connection = channel.client.connection
         try:
             try:
-                answer = None
-                while self.pending:
-                    self.pending -= 1
-                    answer = connection.read_response()
+                answer = self.doorbell.answer(connection)
             except Exception:
                 # The next answer would be taken for another one's.
                 connection.disconnect()
@@ -314,7 +323,6 @@ class Fetcher:
             channel._in_poll = None
             # A token that kombu 5.7 was given while the connection was in use
             getattr(channel, "_flush_brpop_reauth", bool)()
-        self.idle = not answer
         if not answer:
             raise transport.Empty
         source, raw = (bytes_to_str(each) for each in answer)

@@ -5,6 +5,8 @@
 A thread, because a solo worker's only loop is busy for as long as its task runs, and because a worker
 that has lost its broker still runs its tasks. A real one in green pools too: what blocks all green
 threads is no death. And in this process, not beside it: what stops the worker must stop this as well.
+
+Between two rounds it listens whether a list has changed, and rings.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import os
 import sys
 import time
 
+import redis
 from celery.utils.log import get_logger
 
 from celeryops_probe import letters, poison
+from celeryops_probe.doorbell import DISTRUST, REFUSED, Ear
 from celeryops_probe.holding import plain_client
 from celeryops_probe.ledger import GONE, MOVED, NOT_YET, Ledger
 
@@ -30,6 +34,8 @@ logger = get_logger(__name__)
 ANSWER = 5.0
 # Seconds between two looks at what kombu's own visibility timeout has made overdue, and at dead letters
 SELDOM = 10.0
+# And between two attempts to listen
+LISTEN = 1.0
 # Overdue messages that are returned at a time
 MOST = 100
 
@@ -56,7 +62,7 @@ class Keeper:
         self.connection = self.client = self.ledger = self.channel = None
         # Since when, without a break, this worker has been heard; and when last
         self.heard_since = self.heard_at = None
-        self.seldom_at = 0.0
+        self.seldom_at = self.listen_at = 0.0
         self.leaving_told = False
         self.orphans = set()
         self.problem = ""
@@ -73,18 +79,21 @@ class Keeper:
         while not self.ended:
             try:
                 self.turn()
+                self.listen()
                 if self.problem:
                     logger.warning("celeryops: the broker answers the keeper again")
                 self.problem = ""
             except Exception as exc:  # it must go on, whatever an application's broker and backend raise
                 self._lose(exc)
-            sleep(0.25 if self.client else 1.0)
+            if self.holding.ear is None:
+                sleep(0.25 if self.client else 1.0)
 
     def _lose(self, exc):
         text = f"{type(exc).__name__}: {exc}"
         if text != self.problem:
             logger.warning("celeryops: the keeper has lost its broker and tries again: %s", text)
         self.problem = text
+        self._close_ear()
         connection, self.connection, self.client = self.connection, None, None
         if connection is not None:
             try:
@@ -130,6 +139,45 @@ class Keeper:
             self.sweep_overdue()
             letters.tell_all(self.app, self.ledger, self.client, self.channel, self.holding.worker)
             self.dead_letters = self.client.hlen(self.ledger.dead)
+
+    # Ringing
+    def listen(self):
+        """For a quarter of a second, by then there may be other things to do; rings as soon as a list has changed."""
+        ear = self.holding.ear
+        try:
+            if ear is None:
+                if not self._open_ear():
+                    return
+            elif ear.deaf:
+                self._close_ear(ear.deaf)
+                return
+            elif not ear.heard(0.25):
+                return
+        except Exception as exc:  # the keeper's own connection will tell whether Redis is away
+            logger.debug("celeryops: the connection that listens is lost: %r", exc)
+            self._close_ear(DISTRUST if ear is None else 0.0)
+            return
+        if not self.ended:
+            # A new ear as well: until now the worker has waited as one that has none.
+            self.ledger.ring(self.client)
+
+    def _open_ear(self):
+        now = self.clock()
+        if now < self.listen_at:
+            return False
+        self.listen_at = now + LISTEN
+        try:
+            self.holding.ear = Ear(self.channel.async_pool, self.ledger)
+        except redis.ResponseError as exc:
+            self.holding.refused(exc)
+            self.listen_at = now + REFUSED
+        return self.holding.ear is not None
+
+    def _close_ear(self, pause=0.0):
+        ear, self.holding.ear = self.holding.ear, None
+        self.listen_at = max(self.listen_at, self.clock() + pause)
+        if ear is not None:
+            ear.close()
 
     # Renewing
     def renew(self):

@@ -12,6 +12,7 @@ who has it. Beside it stand here, under the same prefix:
 ``celeryops:dead``             dead letters by delivery tag, complete with their history
 ``celeryops:untold``           those of them whose waiting callers have no answer yet
 ``celeryops:drill:<run>``      starts and ends of the tasks that a drill sent
+``celeryops:doorbell:<worker>``  what wakes an idle worker: rung when one of its lists has changed
 
 Each change is one script, so a message is in exactly one place whoever dies when. In a script the new
 place is written first: only writing can be refused, for want of memory, and then nothing has changed.
@@ -128,7 +129,16 @@ FORGET = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('DEL', KEYS[4])
 return 1
+"""
+
+# However often it is rung, one wakes. It is no business of a worker that dies before it hears it.
+RING = """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('LPUSH', KEYS[1], '')
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
 """
 
 
@@ -152,13 +162,17 @@ class Ledger:
         self.lease = lease
         self.unacked = self.prefix + channel.unacked_key
         self.index = self.prefix + channel.unacked_index_key
-        self.workers, self.leaving, self.dead, self.untold, self.doorbell = (
-            f"{self.prefix}celeryops:{name}" for name in ("workers", "leaving", "dead", "untold", "doorbell")
+        self.workers, self.leaving, self.dead, self.untold = (
+            f"{self.prefix}celeryops:{name}" for name in ("workers", "leaving", "dead", "untold")
         )
         self.mine = self.held(worker)
+        self.doorbell = self.bell(worker)
 
     def held(self, worker):
         return f"{self.prefix}celeryops:held:{worker}"
+
+    def bell(self, worker):
+        return f"{self.prefix}celeryops:doorbell:{worker}"
 
     def deaths(self, tag):
         return f"{self.prefix}celeryops:deaths:{tag}"
@@ -185,6 +199,10 @@ class Ledger:
         keys = [self.workers, self.mine, self.index, self.leaving]
         total, lost = client.eval(RENEW, len(keys), *keys, self.worker, time.time(), int(leaving), self.lease, *tags)
         return total, [_text(tag) for tag in lost]
+
+    def ring(self, client):
+        """Wake this worker, should it be idle."""
+        client.eval(RING, 1, self.doorbell, int(self.lease * 1000))
 
     # Looking
     def holding(self, client, worker):
@@ -225,7 +243,7 @@ class Ledger:
 
     def forget(self, client, worker):
         """True when the worker holds nothing and is no longer listed."""
-        keys = [self.workers, self.held(worker), self.leaving]
+        keys = [self.workers, self.held(worker), self.leaving, self.bell(worker)]
         return bool(client.eval(FORGET, len(keys), *keys, worker))
 
     def drill(self, run):

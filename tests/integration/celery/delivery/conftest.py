@@ -25,7 +25,7 @@ def fleet(redis: Redis, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Starts a worker that consumes, by name; everything ends with the test. Times are a tenth of the real ones."""
     with contextlib.ExitStack() as stack:
 
-        def run(name: str, *arguments: str, **changes: str) -> Worker:
+        def run(name: str, *arguments: str, mingle: bool = False, **changes: str) -> Worker:
             state = tmp_path / f"state-{name}"
             state.mkdir(exist_ok=True)
             port = free_port()
@@ -42,7 +42,8 @@ def fleet(redis: Redis, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
                 "REMAP_SIGTERM": "SIGQUIT",
                 **changes,
             }
-            flags = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=info"]
+            flags = ["--without-gossip", "--without-heartbeat", "--loglevel=info"]
+            flags += [] if mingle else ["--without-mingle"]
             command = ["worker", "--queues=a,b", "--concurrency=2", f"--hostname={name}@%h", *flags, *arguments]
             log = tmp_path / f"{name}.log"
             with log.open("ab") as output:

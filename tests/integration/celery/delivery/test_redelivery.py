@@ -99,8 +99,9 @@ def test_message_on_its_way_to_a_frozen_worker_is_not_lost(fleet: Fleet, kept: A
     wait_until(lambda: "brpop" in [client["cmd"] for client in book.client.client_list()], "an idle worker")
     first.send(signal.SIGSTOP)
     tasks = [send(kept, "work", 0) for _ in range(3)]
-    # It is idle for long here, and asks at once when it is woken.
-    book.client.rpush("celeryops:doorbell", "")
+    # The one that would ring is stopped as well.
+    (worker,) = book.client.zrange("celeryops:workers", 0, -1)
+    book.client.rpush(f"celeryops:doorbell:{worker}", "")
     wait_until(lambda: book.queued() == 2, "a message that was given to the stopped worker")
     first.kill()
     fleet("second")
