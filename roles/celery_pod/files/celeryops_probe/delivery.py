@@ -80,8 +80,10 @@ class Delivery(bootsteps.StartStopStep):
             leaving()
             wait()
 
-        wait = controller.wait_for_soft_shutdown
-        controller.wait_for_soft_shutdown = soft_shutdown
+        # Celery has it since 5.5.
+        wait = getattr(controller, "wait_for_soft_shutdown", None)
+        if wait is not None:
+            controller.wait_for_soft_shutdown = soft_shutdown
         signals.worker_shutting_down.connect(leaving, weak=False)
 
     def _watch_starts(self, consumer):
