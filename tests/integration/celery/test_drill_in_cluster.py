@@ -48,7 +48,6 @@ def place(cluster: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
             "celery_worker_replicas": 3,
             "celery_worker_pools": [{"name": "default"}],
             "celery_worker_queues_waived": ["press", "post", "feeds", "hooks"],
-            "celery_worker_redelivery_limit": 0,
         }
         (found.folder / "vars.json").write_text(json.dumps(settings))
         found.play(f"--extra-vars=@{found.folder / 'vars.json'}")
@@ -98,7 +97,7 @@ def test_refused_without_permission_and_only_looked_at_in_check_mode(place: Plac
 
 
 def test_dead_letters_are_listed_requeued_and_purged(place: Place, cluster: Api) -> None:
-    """A task whose process is killed; with a limit of 0 it is given up at once."""
+    """A task whose process is killed until it is given up."""
     pods = place.pods()
     code = "from quotes import tasks; print(tasks.edit.delay(hold=120).id)"
     sent = exec_in_pod(
