@@ -173,6 +173,8 @@ class ControlPlane:
 
     def start_controllers(self) -> None:
         pki, ca = self.pki, self.pki.path("server-ca.crt")
+        # k3s on SQLite elects nobody; a leader that is late to renew, on a busy machine, would end with all of k3s.
+        election = () if self.etcd_folder.name == "etcd" else ("--leader-elect=false",)
         for name in ("controller", "scheduler", "admin"):
             pair = (pki.path(f"client-{name}.crt"), pki.path(f"client-{name}.key"))
             kubeconfig(self.folder / f"cred/{name}.kubeconfig", f"https://127.0.0.1:{API_PORT}", ca, pair)
@@ -188,6 +190,7 @@ class ControlPlane:
             f"--service-account-private-key-file={pki.path('service.key')}",
             f"--cluster-signing-cert-file={pki.path('client-ca.crt')}",
             f"--cluster-signing-key-file={pki.path('client-ca.key')}",
+            *election,
             *(f"--{each}" for each in self.options["kube-controller-manager-arg"]),
         )
         if not self.options["disable-scheduler"]:
@@ -195,6 +198,7 @@ class ControlPlane:
                 "kube-scheduler",
                 f"--kubeconfig={self.folder}/cred/scheduler.kubeconfig",
                 "--bind-address=127.0.0.1",
+                *election,
                 *(f"--{each}" for each in self.options["kube-scheduler-arg"]),
             )
 
