@@ -9,6 +9,7 @@ What needs the platform is in test_jobs_on_platform.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -28,7 +29,9 @@ Json = dict[str, Any]
 # No task has it: what remains are the plays that run always, which look and judge.
 LOOK_ONLY = "nothing-has-this-tag"
 # This machine as a server that was not set up yet; nothing is done to it where the answers are refused.
-K3S_HOSTS = {"k3s_server": {"hosts": {"server-1": {"ansible_connection": "local"}}}}
+# With an interpreter: the first that is found on PATH may be none that runs.
+_HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+K3S_HOSTS = {"k3s_server": {"hosts": {"server-1": _HERE}}}
 
 
 @pytest.fixture(scope="module")
