@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat import neighbour, shipment
-from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside import migrations
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.inside.migrations import settled
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef, connect
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
@@ -79,14 +79,6 @@ def _look(api: Api, program: str, params: Mapping[str, Any], request: Mapping[st
     except (KubeError, shipment.AppError):
         # It may have been on its way out, or be short of memory. A pod of its own tells what is really wrong.
         return None
-
-
-def settled(seen: shipment.Answer) -> bool:
-    """Whether there is nothing to do. Tables that lack something are told by the run that would have made them.
-
-    A program that only looks says nothing of changes.
-    """
-    return migrations.settled(seen)
 
 
 def _require(api: Api, params: Mapping[str, Any]) -> None:

@@ -95,9 +95,9 @@ class Cluster:
             services.append(self._proxied(self.master_service))
         asked = [service for service in services if not service.error]
         targets = [Target(pod.host, self.port) for pod in pods]
-        headless = {f"{self.stateful_set['spec']['serviceName']}.{self.suffix}"}
+        headless = f"{self.stateful_set['spec']['serviceName']}.{self.suffix}"
         targets += [
-            Target(service.host, service.port, connections=1 if service.host in headless else connections)
+            Target(service.host, service.port, connections=1 if service.host == headless else connections)
             for service in asked
         ]
         answers = self._ask(targets, pods, write=False)
