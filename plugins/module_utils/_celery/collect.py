@@ -115,6 +115,7 @@ def _lease(api: Lists, expected: Expectation, beat: Json | None, pods: tuple[Jso
         lease = found[0] if found else None
         if acting(lease, pods) is not None or time.monotonic() >= end:
             return lease
+        # An election takes seconds: to ask again costs less than a watch for one object.
         time.sleep(1)
 
 

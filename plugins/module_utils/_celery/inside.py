@@ -186,6 +186,7 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
         end = time.monotonic() + options["beat_timeout"]
         found["time"] = time.time()
         while found["entries"] is not None and newest_run(found, options["lag"]) is None and time.monotonic() < end:
+            # Nothing tells when beat has sent a task and a worker has run it: both write it down at their own pace.
             time.sleep(2)
             found["workers"] = workers(app, options["workers"], options["within"], options["settings"])
             found.update(entries=entries(), time=time.time())

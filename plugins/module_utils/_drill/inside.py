@@ -66,6 +66,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
             if options["do"] == "read":
                 end = time.monotonic() + options["wait"]
                 while _ended(lines()) < options["count"] and time.monotonic() < end:
+                    # Workers add lines to a list, which nobody can wait for without taking from it.
                     time.sleep(PAUSE)
                 return {"lines": lines()}
             client.delete(key)
@@ -91,6 +92,7 @@ def _send(
             sent[message.id], times[message.id] = hold, at
         while not found and _ended(lines()) < before + len(sent):
             found = {pod: left for pod, left in busy(lines(), sent).items() if left > options["enough"]}
+            # As above: the lines are looked for.
             time.sleep(PAUSE)
         if found:
             break
