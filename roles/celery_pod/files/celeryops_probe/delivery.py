@@ -15,13 +15,14 @@ import os
 import socket
 import time
 
-from celery import bootsteps, signals
+from celery import bootsteps
 from celery.exceptions import TaskRevokedError, WorkerLostError
 from celery.utils.log import get_logger
 from celery.worker import request as worker_request
 from celery.worker import state as worker_state
 from kombu.transport import virtual
 
+from celeryops_probe import ending
 from celeryops_probe.state import seconds
 
 __all__ = ("Delivery", "install", "samples")
@@ -53,7 +54,7 @@ class Delivery(bootsteps.StartStopStep):
         self.starts = drill.Starts(consumer.app, self.holding.worker)
         self._watch_starts(consumer)
         self._watch_deaths()
-        self._watch_the_end(consumer.controller)
+        ending.listeners.append(self._leave)
         global _current  # noqa: PLW0603  one worker per process: the metrics have no other place
         _current = self
 
@@ -70,21 +71,8 @@ class Delivery(bootsteps.StartStopStep):
         if consumer.blueprint.state == bootsteps.RUN:
             self.holding.connection_lost()
 
-    def _watch_the_end(self, controller):
-        """The signal of a shutdown is sent when the soft part of it is over; here it begins."""
-
-        def leaving(**_):
-            self.holding.leaving = True
-
-        def soft_shutdown():
-            leaving()
-            wait()
-
-        # Celery has it since 5.5.
-        wait = getattr(controller, "wait_for_soft_shutdown", None)
-        if wait is not None:
-            controller.wait_for_soft_shutdown = soft_shutdown
-        signals.worker_shutting_down.connect(leaving, weak=False)
+    def _leave(self):
+        self.holding.leaving = True
 
     def _watch_starts(self, consumer):
         """Every pool is given its tasks by this one method, which the tasks' strategies are about to copy."""

@@ -22,7 +22,7 @@ from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 from celery.worker.control import inspect_command
 
-from celeryops_probe import delivery, metrics
+from celeryops_probe import delivery, ending, metrics
 from celeryops_probe.state import Deadline, seconds, uptime
 
 __all__ = ("ConsumerProbe", "install")
@@ -188,6 +188,10 @@ def install(controller):
     if delivery.install(controller):
         # It replaces the poll that the probe watches.
         ConsumerProbe.requires = (*ConsumerProbe.requires, delivery.Delivery)
+        # And notes what starts: what is not to start any more must not come to it.
+        ending.Ending.requires = (*ending.Ending.requires, delivery.Delivery)
+    ending.install(controller)
+    ending.listeners.append(lambda: probe.stopped(closing=True))
     controller.app.steps["consumer"].add(ConsumerProbe)
     for signal, handler in (
         (signals.task_received, _on_received),

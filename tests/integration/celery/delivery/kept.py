@@ -10,7 +10,9 @@ import signal
 import time
 
 import redis
+from billiard.pool import READY
 from celery import Celery
+from celery.concurrency.asynpool import ResultHandler
 
 NOTES = os.environ["KEPT_URL"]
 app = Celery("kept", broker=os.environ.get("KEPT_BROKER", NOTES), backend=os.environ.get("KEPT_BACKEND", NOTES))
@@ -29,6 +31,25 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_cancel_long_running_tasks_on_connection_loss=False,
 )
+
+
+def terminate_while_reading(receive=ResultHandler._recv_message):
+    """SIGTERM comes when the first result has been read from the child, and nothing was done with it yet."""
+    once = [signal.SIGTERM]
+
+    def interrupted(self, add_reader, fd, callback):
+        def handed_over(message):
+            if message[0] == READY and once:
+                os.kill(os.getpid(), once.pop())
+            callback(message)
+
+        return receive(self, add_reader, fd, handed_over)
+
+    ResultHandler._recv_message = interrupted
+
+
+if "KEPT_TERMINATE" in os.environ:
+    terminate_while_reading()
 
 
 def note(task, what):
