@@ -109,7 +109,7 @@ def artifacts() -> Tally:
 
 def integration() -> Tally:
     # What these tests do is mostly waiting for servers of their own: two files at a time.
-    at_once = ("-n", "2", "--dist", "loadfile")
+    at_once = ("-n", "2", "--dist", "loadfile", "--durations=25")
     return pytest("integration", "tests/integration", "-m", "not cluster and not heavy", *at_once)
 
 

@@ -94,8 +94,8 @@ def test_task_that_does_not_yield_fails(worker: Start, app: Any, pool: str) -> N
 
 @pytest.mark.parametrize("pool", KINDS)
 def test_busy_worker_passes(worker: Start, app: Any, pool: str) -> None:
-    """Every slot is taken for more than twice as long as an idle worker may be silent."""
-    running = worker(f"--pool={pool}")
+    """Every slot is taken for more than twice as long as an idle worker may be silent: four seconds."""
+    running = worker(f"--pool={pool}", CELERYOPS_SILENCE_LIMIT="8")
     nap = app.tasks["tiny.nap"]
     naps = [nap.apply_async((9,), queue="a") for _ in range(2)][: 1 if pool == "solo" else 2]
     outcomes = []
