@@ -48,6 +48,12 @@ class Place:
         assert not result.get("failed"), result
         return result
 
+    def backlog(self) -> int:
+        """Messages that wait or are worked on, of all queues."""
+        told = run_module("celery_info", {"namespace": self.namespace, "app": "config"})
+        assert not told.get("failed"), told
+        return sum(int(queue["backlog"]) for queue in told["queues"])
+
     def until(self, ready: Callable[[Json], bool], what: str) -> Json:
         """The first diagnosis for which it is so."""
         end = time.monotonic() + DEADLINE

@@ -52,6 +52,23 @@ def test_a_rolling_update_is_no_fault(place: Place, report: Report) -> None:
     assert found == []
 
 
+def test_load_is_no_fault(place: Place, report: Report) -> None:
+    """Every slot is taken, and a backlog waits behind them, from before the first look until after the last."""
+    send = """
+from config.celery import app
+for _ in range(300):
+    app.send_task("config.celery.debug_task", kwargs={"hold": 0.5}, queue="celery")
+"""
+    place.inject([{"exec": {"pods": "component=celery-worker", "command": ["python", "-c", send]}}])
+    looks = [place.doctor() for _ in range(3)]
+    backlog = place.backlog()
+    every = {"findings": [one for look in looks for one in look["findings"]], "seconds": looks[0]["seconds"]}
+    report.note("load, 3 looks", "", every, healed=True)
+    assert [one["cause"] for one in every["findings"]] == []
+    assert backlog > 0
+    place.until(lambda _result: place.backlog() == 0, "a backlog that is worked off")
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["name"])
 def test_fault(fault: dict[str, Any], place: Place, report: Report) -> None:
     place.inject(fault["inject"])
