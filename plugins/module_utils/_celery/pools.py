@@ -27,6 +27,11 @@ LONGEST = 46
 # The least that a number may be; the roles' specifications say the same.
 LEAST = {"replicas": 0, "concurrency": 1, "min_available": 0}
 
+# Celery fills in these options of its command line before it reads the settings that follow them, so such a setting
+# is shown by `inspect conf`, and has no effect. Source: celery/bin/worker.py of 5.4 to 5.6.
+OPTIONS = {"worker_prefetch_multiplier": "--prefetch-multiplier", "worker_state_db": "--statedb"}
+FIELDS = {"worker_pool": "kind", "worker_concurrency": "concurrency"}
+
 # What a pool adds to instead of replacing it
 MERGED = ("settings", "startup_probe", "liveness_probe", "readiness_probe")
 APPENDED = ("env", "volumes", "volume_mounts")
@@ -57,6 +62,7 @@ def _complete(pool: Mapping[str, Any], defaults: Mapping[str, Any], workload: st
         found[field] = {**defaults.get(field, {}), **pool.get(field, {})}
     for field in APPENDED:
         found[field] = [*defaults.get(field, []), *pool.get(field, [])]
+    _refuse_settings(found)
     found["deployment"] = workload if pool["name"] == DEFAULT else f"{workload}-{pool['name']}"
     if found["kind"] == "solo" and "concurrency" not in pool:
         found["concurrency"] = 1
@@ -84,6 +90,22 @@ def _complete(pool: Mapping[str, Any], defaults: Mapping[str, Any], workload: st
     return found
 
 
+def _refuse_settings(pool: Mapping[str, Any]) -> None:
+    """Settings that Celery would show and not follow."""
+    settings = pool["settings"]
+    problem = next(((key, f"{field} of the pool") for key, field in FIELDS.items() if key in settings), None)
+    if str(settings.get("worker_prefetch_multiplier", 1)) == "0":
+        problem = ("worker_prefetch_multiplier", "1 or more; only the application itself can set 0, which is no limit")
+    if problem:
+        key, expected = problem
+        raise CeleryOpsError(
+            f"A setting of worker pool {pool['name']} would have no effect",
+            expected=expected,
+            found=f"{key}: {settings[key]} among its settings, which Celery reads too late",
+            remedy="Correct celery_worker_settings, or settings of the pool in celery_worker_pools.",
+        )
+
+
 def _refuse_names(pools: Sequence[Mapping[str, Any]], workload: str) -> None:
     names = [str(pool.get("name", "")) for pool in pools]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -108,6 +130,7 @@ def words(pool: Mapping[str, Any], app: str, executable: Sequence[str]) -> list[
         f"--pool={pool['kind']}",
         f"--concurrency={pool['concurrency']}",
         f"--queues={','.join(pool['queues'])}",
+        *(f"{flag}={pool['settings'][key]}" for key, flag in OPTIONS.items() if key in pool["settings"]),
         *map(str, pool["flags"]),
     ]
     if pool["settings"]:

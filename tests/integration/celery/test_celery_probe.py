@@ -26,6 +26,19 @@ def test_command_line_and_application_stay_as_they_are(worker: Start, app: Any) 
     assert "celeryops" not in running.log.read_text()
 
 
+@pytest.mark.parametrize(("flags", "effective"), [(["--prefetch-multiplier=3"], 3), ([], 1)])
+def test_the_prefetch_that_a_worker_goes_by_is_told(worker: Start, app: Any, flags: list[str], effective: int) -> None:
+    """The setting alone is shown and not followed: Celery has filled in its option from the application by then."""
+    worker(*flags, "--", "worker_prefetch_multiplier=3")
+    ask = app.control.inspect(timeout=5)
+    (conf,) = ask.conf().values()
+    (stats,) = ask.stats().values()
+    (probe,) = ask._request("celeryops_probe").values()
+    assert conf["worker_prefetch_multiplier"] == 3
+    assert stats["prefetch_count"] == 2 * effective
+    assert probe["prefetch_multiplier"] == effective
+
+
 def test_metrics_count_what_children_did(worker: Start, app: Any) -> None:
     running = worker()
     add, die = app.tasks["tiny.add"], app.tasks["tiny.die"]

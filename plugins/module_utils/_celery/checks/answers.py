@@ -104,19 +104,22 @@ def queues_consumed(expected: Expectation, seen: Observation) -> Check:
 
 
 def settings_in_effect(expected: Expectation, seen: Observation) -> Check:
-    """What the command line gave each worker is what `inspect conf` reads back."""
+    """What the command line gave each worker is what `inspect conf` reads back, and what the worker goes by."""
     name = "settings in effect"
     if not expected.settings:
         return Check(name, None, "no settings to compare with were given")
     if seen.answers is None:
         return unasked(name, seen)
-    conf = seen.answers["workers"]["conf"]
+    conf, probes = seen.answers["workers"]["conf"], seen.answers["workers"]["probes"]
     wrong, compared = [], 0
     for deployment, settings in expected.settings.items():
         for pod in seen.worker_pods.get(deployment, ()):
             worker = next((each for each in conf if each.endswith(f"@{pod['metadata']['name']}")), None)
             for key, value in settings.items() if worker else ():
                 found = conf[worker].get(key)
+                if key == "worker_prefetch_multiplier":
+                    # Celery takes it from its own option; the settings may say something else.
+                    found = probes.get(worker, {}).get("prefetch_multiplier", found)
                 compared += 1
                 if not same(value, found):
                     wrong.append(f"{worker}: {key} is {found!r} instead of {value!r}")

@@ -142,6 +142,7 @@ def celeryops_probe(state, **_):
         "consuming_age": None if probe.consuming_at is None else round(now - probe.consuming_at, 1),
         "queues": sorted(queue.name for queue in consumer.task_consumer.queues),
         "concurrency": consumer.pool.num_processes,
+        "prefetch_multiplier": consumer.controller.prefetch_multiplier,
         "time": time.time(),
         **probe.observed.summary(),
     }

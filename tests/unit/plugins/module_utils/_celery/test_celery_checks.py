@@ -282,6 +282,16 @@ def test_foreign_workers_without_probes_leave_the_check_open(healthy: Observatio
     assert judge(changed(healthy, workers__probes={}), "workers consume").passed is None
 
 
+def test_a_prefetch_that_is_only_shown_is_named(healthy: Observation) -> None:
+    settings = {"celery-worker": {"worker_prefetch_multiplier": 1}}
+    conf = {name: {"worker_prefetch_multiplier": 1} for name in ("celery@one", "celery@two")}
+    seen = changed(healthy, workers__conf=conf)
+    assert judge(seen, "settings in effect", replace(EXPECTED, settings=settings)).passed is True
+    seen.answers["workers"]["probes"]["celery@two"]["prefetch_multiplier"] = 4
+    check = judge(seen, "settings in effect", replace(EXPECTED, settings=settings))
+    assert (check.passed, check.evidence) == (False, "celery@two: worker_prefetch_multiplier is 4 instead of 1")
+
+
 def test_orphaned_queue_is_named(healthy: Observation) -> None:
     check = judge(changed(healthy, workers__queues={"celery@one": ["celery"]}), "queues have consumers")
     assert check.passed is False

@@ -153,13 +153,28 @@ def test_the_command_line() -> None:
     )
     assert words(pool, "shop", ["python", "-m", "celery"]) == [
         *("python", "-m", "celery", "-A", "shop", "worker"),
-        *("--loglevel=info", "--pool=gevent", "--concurrency=50", "--queues=celery,mail", "--without-gossip", "--"),
+        *("--loglevel=info", "--pool=gevent", "--concurrency=50", "--queues=celery,mail"),
+        *("--prefetch-multiplier=1", "--without-gossip", "--"),
         'accept_content=(list)["json"]',
         'broker_transport_options=(dict){"priority_steps": [0, 5], "visibility_timeout": 900}',
         "task_acks_late=true",
         "task_time_limit=60",
         "worker_prefetch_multiplier=1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"worker_concurrency": 8}, "concurrency of the pool"),
+        ({"worker_pool": "solo"}, "kind of the pool"),
+        ({"worker_prefetch_multiplier": 0}, "1 or more"),
+    ],
+)
+def test_settings_that_celery_would_not_follow_are_refused(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(CeleryOpsError, match="would have no effect") as caught:
+        one(settings=settings)
+    assert says in str(caught.value)
 
 
 def test_without_settings_there_is_no_separator() -> None:
