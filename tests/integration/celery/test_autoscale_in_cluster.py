@@ -97,8 +97,8 @@ def eventually(what: str, ready: Callable[[], object]) -> None:
 
 @contextmanager
 def every_value(place: Place) -> Iterator[list[int]]:
-    """Collects every number of replicas that the pool is given, from before the block to its end."""
-    seen: list[int] = []
+    """Collects every number of replicas that the pool has, from before the block to its end."""
+    seen = [replicas(place)]
     path = f"/apis/apps/v1/namespaces/{place.namespace}/deployments"
     start = str(place.cluster.request("GET", path)["metadata"]["resourceVersion"])
     yield seen
