@@ -149,6 +149,7 @@ def test_every_field_of_a_pool_reaches_its_pods(tmp_path: Path, kubeconfig: Path
         "--pool=solo",
         "--concurrency=1",
         "--queues=celery",
+        "--prefetch-multiplier=1",
     ]
     assert "task_time_limit=400" in container["args"]
     assert {"name": "data", "emptyDir": {}} in pod["volumes"]
