@@ -45,6 +45,7 @@ class Ending(bootsteps.StartStopStep):
         self.deadline = None
         self.looping = self.told = self.finished = False
         self.bell = None
+        self.pid = os.getpid()
         # Without a loop there is nothing to be done in it. Celery has a soft shutdown since 5.5.
         self.hub = consumer.hub if hasattr(consumer.controller, "wait_for_soft_shutdown") else None
         if self.hub is not None:
@@ -72,7 +73,8 @@ class Ending(bootsteps.StartStopStep):
         handler = signal.getsignal(number)
 
         def begin(signum, frame):
-            if not self.looping or self.finished:
+            # A child that is made later begins with this handler: it must not ring for its parent.
+            if not self.looping or self.finished or os.getpid() != self.pid:
                 handler(signum, frame)
                 return
             if self.handler is None:
