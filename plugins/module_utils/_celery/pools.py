@@ -28,7 +28,7 @@ LONGEST = 46
 LEAST = {"replicas": 0, "concurrency": 1, "min_available": 0}
 
 # Celery fills in these options of its command line before it reads the settings that follow them, so such a setting
-# is shown by `inspect conf`, and has no effect. Source: celery/bin/worker.py of 5.4 to 5.6.
+# is shown by `inspect conf`, and has no effect. Source: celery/bin/worker.py of 5.6.3.
 OPTIONS = {"worker_prefetch_multiplier": "--prefetch-multiplier", "worker_state_db": "--statedb"}
 FIELDS = {"worker_pool": "kind", "worker_concurrency": "concurrency"}
 
