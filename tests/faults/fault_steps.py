@@ -71,6 +71,13 @@ class Place:
             time.sleep(1)
         self.until(lambda result: bool(result["healthy"]), f"a platform that works, {when}")
 
+    def until_worked_off(self) -> None:
+        end = time.monotonic() + DEADLINE
+        while left := self.backlog():
+            if time.monotonic() > end:
+                pytest.fail(f"a backlog that is worked off: {left} tasks are left after {DEADLINE} s")
+            time.sleep(1)
+
     def _settled(self) -> bool:
         for one in self.api.list("apps/v1", "Deployment", self.namespace):
             status, wanted = one.get("status") or {}, one["spec"].get("replicas", 1)

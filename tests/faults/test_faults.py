@@ -66,7 +66,7 @@ for _ in range(300):
     report.note("load, 3 looks", "", every, healed=True)
     assert [one["cause"] for one in every["findings"]] == []
     assert backlog > 0
-    place.until(lambda _result: place.backlog() == 0, "a backlog that is worked off")
+    place.until_worked_off()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["name"])

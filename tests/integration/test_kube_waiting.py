@@ -291,6 +291,24 @@ def test_trouble_that_may_pass_is_told_and_waited_for(api: Api, namespace: str, 
     assert "Multi-Attach error" in str(error)
 
 
+def test_what_runs_and_is_not_ready(api: Api, namespace: str, waiting: Any) -> None:
+    """Named when time is up, with the events about the present pods: not with those about ones before them."""
+    obj = worker(api, namespace)
+    running = waiting(obj, timeout=4)
+    maker = with_set(api, obj)
+    old = with_pod(api, maker, "worker-1-a")
+    event(api, old, "Unhealthy", "from before")
+    api.delete(ObjectRef.of(old), grace_seconds=0)
+    state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    container = {"name": "worker", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "started": False}
+    present = with_pod(api, maker, "worker-1-b", containerStatuses=[{**container, "state": state}])
+    event(api, present, "Unhealthy", "connection refused")
+    said = str(running.error())
+    assert "Pod worker-1-b, container worker: NotReady: it runs, but its startup probe has not succeeded" in said
+    assert "events: Unhealthy: connection refused" in said
+    assert "from before" not in said
+
+
 def test_jobs_and_deployments_that_gave_up(api: Api, namespace: str, waiting: Any) -> None:
     template = deployment(namespace)["spec"]["template"]
     job = made(

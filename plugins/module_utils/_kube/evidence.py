@@ -21,6 +21,7 @@ from .pods import (
     mount_trouble,
     scheduling_trouble,
     trouble_of,
+    unready_trouble,
 )
 from .resources import Json, ObjectRef, key_of
 
@@ -180,9 +181,16 @@ class Evidence:
         return self._nodes
 
     def error(self, obj: Json, state: str, trouble: Trouble | None) -> KubeError:
-        """The failure of one object, whose `state` is said in words, with everything that may explain it."""
+        """The failure of one object, whose `state` is said in words, with everything that may explain it.
+
+        Without a `trouble` it is looked for here.
+        """
         key = key_of(obj)
-        events = self._events(key.namespace, key.name)
+        look = self.look([obj], events=True)
+        pods = look.pods_of(obj)
+        trouble = trouble or next(iter(self.troubles(obj, look)), None)
+        trouble = trouble or next(filter(None, map(unready_trouble, pods.pods)), None)
+        events = _told(look, [obj, pods.maker, *pods.pods])
         log = self._log(key.namespace, trouble)
         found = [state]
         if trouble:
@@ -201,20 +209,6 @@ class Evidence:
             log=log,
         )
 
-    def _events(self, namespace: str, name: str) -> list[str]:
-        """The latest warnings about the object and about what was made for it, whose names begin with its own."""
-        events = [
-            event
-            for event in self._api.list("v1", "Event", namespace or None, field_selector="type=Warning")
-            if f"{event['involvedObject'].get('name')}-".startswith(f"{name}-")
-        ]
-        found: list[str] = []
-        for event in sorted(events, key=_when):
-            text = f"{event.get('reason')}: {' '.join(str(event.get('message') or '').split())}"
-            if text not in found:
-                found.append(text)
-        return found[-_EVENTS:]
-
     def _log(self, namespace: str, trouble: Trouble | None) -> list[str]:
         if trouble is None or trouble.container is None:
             return []
@@ -231,6 +225,19 @@ class Evidence:
         """When volumes of a class are bound; empty for a class that does not exist."""
         found = self._api.get(ObjectRef("storage.k8s.io/v1", "StorageClass", storage_class)) or {}
         return str(found.get("volumeBindingMode") or "")
+
+
+def _told(look: Look, objects: Iterable[Json | None]) -> list[str]:
+    """The latest warnings about these very objects: those about pods of the same names before them are old."""
+    uids = {obj["metadata"]["uid"] for obj in objects if obj is not None}
+    found: list[str] = []
+    for event in sorted((event for uid in uids for event in look.events.get(uid, [])), key=_when):
+        if event.get("type") != "Warning":
+            continue
+        text = f"{event.get('reason')}: {' '.join(str(event.get('message') or '').split())}"
+        if text not in found:
+            found.append(text)
+    return found[-_EVENTS:]
 
 
 def _wanted(maker: Json) -> int:

@@ -24,6 +24,7 @@ __all__ = [
     "mount_trouble",
     "scheduling_trouble",
     "trouble_of",
+    "unready_trouble",
 ]
 
 Object = Mapping[str, Any]
@@ -130,6 +131,23 @@ def _container_trouble(pod: str, status: Mapping[str, Any]) -> Trouble | None:
     if patience is None:
         return None
     return Trouble(f"Pod {pod}", reason, message, patience, pod=pod, container=str(status["name"]), previous=previous)
+
+
+def unready_trouble(pod: Object) -> Trouble | None:
+    """The first container that runs without being done or ready: nothing is wrong with it, but its log may tell more."""
+    name = str(pod["metadata"]["name"])
+    status = pod.get("status") or {}
+    for container in _containers(pod):
+        if "running" not in (container.get("state") or {}) or container.get("ready"):
+            continue
+        if container in (status.get("initContainerStatuses") or []):
+            said = "it runs before the others, and has not ended"
+        elif container.get("started") is False:
+            said = "it runs, but its startup probe has not succeeded"
+        else:
+            said = "it runs, but its readiness probe does not succeed"
+        return Trouble(f"Pod {name}", "NotReady", said, NEVER, pod=name, container=str(container["name"]))
+    return None
 
 
 def scheduling_trouble(trouble: Trouble, pod: Object, nodes: Iterable[Object]) -> Trouble:

@@ -161,11 +161,7 @@ class _Waiter:
         return key not in self._rolled or key.kind not in _WITH_PODS or self._is_steady(key, None)
 
     def _failure(self, key: Key, trouble: Trouble | None = None) -> KubeError:
-        obj = self._objects[key]
-        if trouble is None:
-            troubles = self._evidence.troubles(obj, self._evidence.look([obj], events=True))
-            trouble = next(iter(troubles), None)
-        return self._evidence.error(obj, self._progress(key).message, trouble)
+        return self._evidence.error(self._objects[key], self._progress(key).message, trouble)
 
     def _is_steady(self, key: Key, look: Look | None) -> bool:
         known, since = self._steady.get(key, (-1, 0.0))

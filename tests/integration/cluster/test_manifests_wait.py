@@ -183,11 +183,14 @@ def test_pods_that_a_quota_stops_later(cluster: Api, place: str, shell_image: st
 
 def test_it_tells_what_is_missing_when_time_is_up(place: str, shell_image: str) -> None:
     never = {"readinessProbe": {"exec": {"command": ["false"]}}}
-    obj = workload("Deployment", "unready", place, shell_image, "exec sleep 3600", container=never)
+    script = "echo waiting for nobody; exec sleep 3600"
+    obj = workload("Deployment", "unready", place, shell_image, script, container=never)
     result = apply(obj, wait_timeout=8)
     assert result["failed"]
     assert "not ready within 8 s" in result["msg"]
     assert "0 of 2 pods are available" in result["msg"]
+    assert "NotReady: it runs, but its readiness probe does not succeed" in result["msg"]
+    assert "last log lines: waiting for nobody" in result["msg"]
 
 
 def test_a_line_is_shown_before_the_task_ends(cluster: Api, place: str, shell_image: str, tmp_path: Path) -> None:
