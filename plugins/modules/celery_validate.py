@@ -84,9 +84,17 @@ options:
     type: float
     default: 180
   max_ratio:
-    description: Largest ratio of limit to request, for CPU and memory of each container.
-    type: float
-    default: 2
+    description: Largest ratio of limit to request of each container.
+    type: dict
+    suboptions:
+      cpu:
+        description: For CPU.
+        type: float
+        default: 2
+      memory:
+        description: For memory.
+        type: float
+        default: 2
 extends_documentation_fragment:
   - celeryops.platform.kube
 attributes:
@@ -168,7 +176,11 @@ ARGS = {
     "task_timeout": {"type": "float", "default": 20},
     "beat_timeout": {"type": "float", "default": 150},
     "beat_lag": {"type": "float", "default": 180},
-    "max_ratio": {"type": "float", "default": 2},
+    "max_ratio": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {"cpu": {"type": "float", "default": 2}, "memory": {"type": "float", "default": 2}},
+    },
 }
 
 

@@ -24,7 +24,8 @@ class Expectation:
     # Empty for an application without a scheduler
     beat: str
     queues: tuple[str, ...]
-    max_ratio: float = 2.0
+    # Largest ratio of limit to request, by resource
+    max_ratio: Mapping[str, float] = field(default_factory=lambda: {"cpu": 2.0, "memory": 2.0})
     # Deployment: the Celery settings that its workers were given
     settings: Mapping[str, Json] = field(default_factory=dict)
     # Entries as role celery_app declares them

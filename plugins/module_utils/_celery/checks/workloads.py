@@ -100,23 +100,25 @@ def probes_defined(expected: Expectation, seen: Observation) -> Check:
 def resources_declared(expected: Expectation, seen: Observation) -> Check:
     name = "resources"
     problems, count = [], 0
+    ratios = ", ".join(f"{ratio:g} ({kind})" for kind, ratio in expected.max_ratio.items())
     for obj in (*seen.workers, seen.beat):
         for container in _containers(obj) if obj is not None else []:
             count += 1
             where = f"{obj['metadata']['name'] if obj else ''}/{container['name']}"
             resources = container.get("resources", {})
-            for kind in ("cpu", "memory"):
+            for kind, ratio in expected.max_ratio.items():
                 request = resources.get("requests", {}).get(kind)
                 limit = resources.get("limits", {}).get(kind)
                 if request is None or limit is None:
                     problems.append(f"{where} lacks a {kind} request or limit")
-                elif parse_quantity(limit) > Decimal(str(expected.max_ratio)) * parse_quantity(request):
-                    problems.append(f"{where}: {kind} {request} to {limit} is above ratio {expected.max_ratio:g}")
+                elif parse_quantity(limit) > Decimal(str(ratio)) * parse_quantity(request):
+                    problems.append(f"{where}: {kind} {request} to {limit} is above ratio {ratio:g}")
     return Check(
         name,
         count > 0 and not problems,
-        "; ".join(problems) or f"{count} containers have requests and limits within ratio {expected.max_ratio:g}",
-        "raise the request or lower the limit in the role's *_resources",
+        "; ".join(problems) or f"{count} containers have requests and limits within ratio {ratios}",
+        "raise the request or lower the limit in the role's *_resources; a namespace that allows more says so in"
+        " namespace_max_limit_request_ratio",
     )
 
 

@@ -402,6 +402,13 @@ def test_resources_beyond_the_ratio_fail(healthy: Observation, resources: dict[s
     assert evidence in check.evidence
 
 
+def test_resources_are_held_against_what_the_namespace_allows(healthy: Observation) -> None:
+    resources = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "800m", "memory": "1Gi"}}
+    seen = with_container(healthy, container("main", resources=resources))
+    assert judge(seen, "resources", replace(EXPECTED, max_ratio={"cpu": 10, "memory": 2})).passed is True
+    assert judge(seen, "resources").passed is False
+
+
 def test_rolling_beat_fails(healthy: Observation) -> None:
     beat = deployment("celery-beat", 1, "RollingUpdate")
     assert judge(replace(healthy, beat=beat), "strategies").passed is False
