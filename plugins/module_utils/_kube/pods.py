@@ -134,7 +134,7 @@ def _container_trouble(pod: str, status: Mapping[str, Any]) -> Trouble | None:
 
 
 def unready_trouble(pod: Object) -> Trouble | None:
-    """The first container that runs and is neither done nor ready: nothing is known to be wrong; its log may say more."""
+    """The first container that runs and is neither done nor ready: its log may say more."""
     name = str(pod["metadata"]["name"])
     status = pod.get("status") or {}
     for container in _containers(pod):
