@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.servers import wait_until
 from redis_ha import HOSTS, PROXY, Platform, platform
 
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import FAILOVER, IN_PLACE
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import drill_writer
-from ansible_collections.celeryops.platform.plugins.module_utils._redis.drill import FAILED_OVER, RESTARTED, round_of
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.drill import round_of
 
 
 def written(ha: Platform, **more: Any) -> dict[str, Any]:
@@ -59,25 +61,26 @@ def drilled(ha: Platform, *, back_at_once: bool, by: signal.Signals = signal.SIG
     if not back_at_once:
         ha.start(f"redis-{victim}")
     successor = ha.wait_healthy()
-    return round_of("process", f"redis-{victim}", f"redis-{successor}", killed_at, answers[0]), victim, successor
+    masters = (f"redis-{victim}", f"redis-{successor}")
+    return round_of(masters[0], masters, killed_at, answers[0]), victim, successor
 
 
 def test_a_drill_tells_gap_losses_and_kind(tmp_path: Path) -> None:
     with platform(tmp_path) as ha:
-        undisturbed = round_of("none", "redis-0", "redis-0", time.time() + 60, written(ha))
+        undisturbed = round_of("nobody", ("redis-0", "redis-0"), time.time() + 60, written(ha))
         assert undisturbed.errors == {}
         assert (undisturbed.lost, undisturbed.acknowledged > 10) == (0, True)
 
         again, victim, successor = drilled(ha, back_at_once=True)
         assert victim == successor
-        assert again.kind == RESTARTED
+        assert again.kind == IN_PLACE
         assert again.gap is not None
         # Its own AOF has all that it acknowledged.
         assert (again.lost, again.replica_steady) == (0, 0)
 
         over, victim, successor = drilled(ha, back_at_once=False)
         assert victim != successor
-        assert over.kind == FAILED_OVER
+        assert over.kind == FAILOVER
         assert over.gap is not None
         assert over.gap > again.gap
         assert over.replica_steady == 0
@@ -115,3 +118,20 @@ def test_a_replica_that_is_written_to_is_counted(tmp_path: Path) -> None:
         replica = HOSTS[(ha.wait_healthy() + 1) % 3]
         with pytest.raises(AssertionError, match="READONLY"):
             written(ha, host=replica, most=0.5)
+
+
+def test_it_tells_that_it_writes_and_ends_when_it_is_told(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with platform(tmp_path / "redis") as ha:
+        answers: list[dict[str, Any]] = []
+        options = {"least": 0.0, "quiet": 0.5, "mark": str(mark)}
+        client = threading.Thread(target=lambda: answers.append(written(ha, **options)))
+        client.start()
+        wait_until(mark.exists, "the first write")
+        Path(f"{mark}.end").touch()
+        told = time.time()
+        client.join()
+        (answer,) = answers
+        assert answer["began"] == answer["acknowledged"][0][1] <= told
+        assert answer["acknowledged"][-1][1] >= told
+        assert ha.client().exists("celeryops:drill:test") == 0
