@@ -33,8 +33,8 @@ def client_pod(
         "env": env or [],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "resources": {
-            "requests": {"cpu": "100m", "memory": "64Mi"},
-            "limits": {"cpu": "200m", "memory": "128Mi"},
+            "requests": {"cpu": "150m", "memory": "64Mi"},
+            "limits": {"cpu": "300m", "memory": "128Mi"},
         },
     }
     return {
