@@ -30,6 +30,8 @@ __all__ = ["asks_redis", "perform", "plan_of"]
 
 # Seconds for an answer, the import of the application on a busy node and a minute's wait for tasks included
 ANSWER = 240.0
+# Rounds at most
+MOST = 100
 # Seconds that a node may be off at most: after five minutes its pods would be given up.
 LONGEST_OUTAGE = 240.0
 
@@ -54,6 +56,13 @@ def plan_of(params: Mapping[str, Any]) -> Plan:
             expected="shortest above 0 and not above longest",
             found=f"shortest {params['shortest']:g}, longest {params['longest']:g}",
             remedy="correct shortest and longest",
+        )
+    if not 1 <= params["repetitions"] <= MOST:
+        raise CeleryOpsError(
+            "a drill is not held so often",
+            expected=f"repetitions from 1 to {MOST}",
+            found=f"{params['repetitions']}",
+            remedy="correct repetitions",
         )
     if not 0 < params["outage"] <= LONGEST_OUTAGE:
         raise CeleryOpsError(

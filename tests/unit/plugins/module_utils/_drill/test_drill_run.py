@@ -253,6 +253,8 @@ def test_plan() -> None:
         ({"allowed": False}, "drill_allowed"),
         ({"shortest": 40.0}, "shortest 40"),
         ({"shortest": 0.0}, "shortest 0"),
+        ({"repetitions": 0}, "repetitions from 1 to 100"),
+        ({"repetitions": 101}, "repetitions from 1 to 100"),
         ({"outage": 0.0}, "outage above 0"),
         ({"outage": 241.0}, "not above 240"),
     ],
