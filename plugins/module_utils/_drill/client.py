@@ -49,6 +49,8 @@ def client_pod(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "restartPolicy": "Never",
+            # Should nobody be left to delete it.
+            "activeDeadlineSeconds": 14400,
             "terminationGracePeriodSeconds": 1,
             "securityContext": {
                 "runAsNonRoot": True,

@@ -50,7 +50,7 @@ class Engines(Course):
         self.engine.open()
 
     def disturb(self, load: Load, number: int, busy: list[str]) -> Json:
-        one = strike(self.engine, self.kind, number, load.struck)
+        one = strike(self.engine, self.kind, load.struck)
         self.writes.append((number + 1, one))
         self.workers.wait_settled()
         return one.report()

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget import Budget
 
-__all__ = ["FAILOVER", "IN_PLACE", "Engine", "Round", "percentile", "problems", "strike", "summary"]
+__all__ = ["FAILOVER", "IN_PLACE", "Engine", "Round", "Struck", "percentile", "problems", "strike", "summary"]
 
 Json = dict[str, Any]
+Struck = Callable[[float | None], None]
 IN_PLACE, FAILOVER = "in_place", "failover"
 
 
@@ -77,8 +78,8 @@ class Engine(Protocol):
     def begin(self) -> None:
         """Waits until nothing is missing, and has the client write."""
 
-    def hit(self, kind: str, number: int, struck: Callable[[], None]) -> str:
-        """Makes a failure; whom it hit. ``struck`` is called at that moment."""
+    def hit(self, kind: str, struck: Struck) -> str:
+        """Makes a failure; whom it hit. ``struck`` is called at that moment, with the time where a node tells it."""
 
     def end(self, victim: str) -> Round:
         """Waits until nothing is missing again, and tells what became of the writes."""
@@ -90,10 +91,10 @@ class Engine(Protocol):
         """Whether a write is acknowledged only when a replica has it."""
 
 
-def strike(engine: Engine, kind: str, number: int = 0, struck: Callable[[], None] = lambda: None) -> Round:
+def strike(engine: Engine, kind: str, struck: Struck = lambda _at: None) -> Round:
     """One failure, from an engine in which nothing is missing to one in which nothing is again."""
     engine.begin()
-    return engine.end(engine.hit(kind, number, struck))
+    return engine.end(engine.hit(kind, struck))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

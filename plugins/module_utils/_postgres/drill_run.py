@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.client import client_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import Hands
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round, Struck
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.waiter import wait_for
@@ -93,7 +93,7 @@ class PostgreSQL:
         self._until(self.whole, "a cluster in which nothing is missing")
         self._leader, self._before, self._expected = str(self.cluster.leader()), self.seen(), False
 
-    def hit(self, kind: str, number: int, struck: Callable[[], None]) -> str:
+    def hit(self, kind: str, struck: Struck) -> str:
         grace = _GRACE[kind]
         if kind == "postgresql_pooler_pod":
             selector = f"app.kubernetes.io/name=pgbouncer,app.kubernetes.io/instance={self.cluster.name}-pooler"
@@ -104,12 +104,10 @@ class PostgreSQL:
             self._expected = True
             victim = self._get("v1", "Pod", self._leader)
         if grace is None:
-            self.hands.on(victim["spec"]["nodeName"])
-            struck()
             # Patroni, which is the first process, has to see that it is gone.
-            self.hands.kill(victim, process="postgres")
+            struck(self.hands.kill(victim, process="postgres"))
         else:
-            struck()
+            struck(None)
             self.api.delete(ObjectRef.of(victim), grace_seconds=grace, uid=victim["metadata"]["uid"])
         return str(victim["metadata"]["name"])
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.client import client_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import Hands
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round, Struck
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
@@ -91,9 +91,11 @@ class Redis:
         self._thread = threading.Thread(target=write, daemon=True)
         self._thread.start()
         self._until(lambda: bool(self._failures) or self._run([_THERE, self._mark]).rc == 0, "a client that writes")
+        if self._failures:
+            raise self._failures[0]
         time.sleep(_LEAD)
 
-    def hit(self, kind: str, number: int, struck: Callable[[], None]) -> str:
+    def hit(self, kind: str, struck: Struck) -> str:
         cluster = self._cluster or self._healthy(0)[0]
         group = {"redis_sentinel_pod": cluster.watchers, "redis_proxy_pod": cluster.proxies}.get(kind)
         masters = [pod for pod in cluster.pods if pod["metadata"]["name"] == self._began]
@@ -105,11 +107,9 @@ class Redis:
         # The oldest: each has its turn.
         victim = dict(min(pods, key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), pod["metadata"]["name"])))
         if kind == "redis_master_process":
-            self.hands.on(victim["spec"]["nodeName"])
-            struck()
-            self.hands.kill(victim, cluster.container)
+            struck(self.hands.kill(victim, cluster.container))
         else:
-            struck()
+            struck(None)
             ref = ObjectRef("v1", "Pod", victim["metadata"]["name"], cluster.namespace)
             self.api.delete(ref, grace_seconds=0, uid=victim["metadata"]["uid"])
         return str(victim["metadata"]["name"])

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget i
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.engines import Engines
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.load import Plan
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.node_courses import NodeDrain, NodeLoss
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round, Struck
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.run import Course, hold
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
@@ -119,8 +119,8 @@ class Engine:
     def begin(self) -> None:
         self.platform.act(f"begin {self.name}")
 
-    def hit(self, kind: str, number: int, struck: Callable[[], None]) -> str:
-        struck()
+    def hit(self, kind: str, struck: Struck) -> str:
+        struck(None)
         self.platform.act(f"hit {kind}")
         return "a-0"
 

@@ -14,6 +14,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds i
     FAILOVER,
     IN_PLACE,
     Round,
+    Struck,
     percentile,
     problems,
     strike,
@@ -90,9 +91,9 @@ class Engine:
     def begin(self) -> None:
         self.done.append("begin")
 
-    def hit(self, kind: str, number: int, struck: Any) -> str:
-        struck()
-        self.done.append(f"{kind} {number}")
+    def hit(self, kind: str, struck: Struck) -> str:
+        struck(7.5)
+        self.done.append(kind)
         return "a-0"
 
     def end(self, victim: str) -> Round:
@@ -107,7 +108,7 @@ class Engine:
 
 
 def test_a_strike() -> None:
-    engine, times = Engine(), []
-    assert strike(engine, "redis_master_pod", 3, lambda: times.append(1)).gap == 2.0
-    assert engine.done == ["begin", "redis_master_pod 3", "end a-0"]
-    assert times == [1]
+    engine, times = Engine(), list[float | None]()
+    assert strike(engine, "redis_master_pod", times.append).gap == 2.0
+    assert engine.done == ["begin", "redis_master_pod", "end a-0"]
+    assert times == [7.5]
