@@ -7,16 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: celery_drill
-short_description: Disturb workers under load and account for every task
+short_description: Disturb workers, or what they depend on, under load and account for every task
 version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
-  - Sends tasks of different lengths, disturbs one Deployment of workers while they run, and counts what was sent, what
-    ran, what ran twice and what was lost. Afterwards replicas and template of the Deployment are as before.
+  - Sends tasks of different lengths, disturbs the workers, Redis, PostgreSQL or whole nodes while they run, and counts
+    what was sent, what ran, what ran twice and what was lost. Afterwards everything is as before.
+  - Where Redis, PostgreSQL or a node is disturbed, a client writes to them as well, and tells for how long it could
+    not, and what was lost of what had been acknowledged. A process that is back in its place (C(in_place)) and another
+    one that took over (C(failover)) are kept apart, by what really happened.
   - The tasks may be of any application. Workers with a lease (C(celery_worker_lease) of role C(celery_worker)) record
     the starts and ends of tasks that carry the drill's header; the task itself need not do anything but last.
-  - A drill disturbs real work as well. It is refused without O(allowed), on a Deployment that is not well, and on one
-    that an autoscaler scales.
+  - A drill disturbs real work as well. It is refused without O(allowed), on a platform that is not well, and, where the
+    workers themselves are drilled, on a Deployment that an autoscaler scales.
 options:
   allowed:
     description: That this platform may be disturbed.
@@ -30,11 +33,34 @@ options:
       - V(rolling_update) replaces every pod.
       - V(eviction) evicts one pod, as a drain of its node does.
       - V(scale_in) adds a pod and takes one away.
+      - V(redis_master_process) kills the master's container from its node as above, V(redis_master_pod) removes its pod
+        without a word, V(redis_sentinel_pod) and V(redis_proxy_pod) the oldest pod of theirs.
+      - V(postgresql_primary_process) kills PostgreSQL under Patroni from its node, V(postgresql_primary_pod) removes
+        its pod without a word, V(postgresql_primary_eviction) asks it to go, and V(postgresql_pooler_pod) removes the
+        oldest pod of the pooler.
+      - V(node_drain) cordons each of O(nodes) in turn, evicts everything that is evictable, and uncordons it, also
+        where that failed.
+      - V(node_loss) drops all that arrives at and leaves each of O(nodes) in turn for O(outage) seconds. It takes
+        nftables of Linux 5.16 on the node, and nothing else. The kernel ends it with the process that began it.
     type: str
-    choices: [worker_kill, rolling_update, eviction, scale_in]
+    choices:
+      - worker_kill
+      - rolling_update
+      - eviction
+      - scale_in
+      - redis_master_process
+      - redis_master_pod
+      - redis_sentinel_pod
+      - redis_proxy_pod
+      - postgresql_primary_process
+      - postgresql_primary_pod
+      - postgresql_primary_eviction
+      - postgresql_pooler_pod
+      - node_drain
+      - node_loss
     required: true
   repetitions:
-    description: How often.
+    description: How often, from 1 to 100; of nodes, how often each.
     type: int
     default: 1
   tasks:
@@ -61,21 +87,18 @@ options:
     description: Seconds that the longest task lasts. As many are short as long, on a logarithmic scale.
     type: float
     default: 30
-  budget:
-    description: What is allowed.
-    type: dict
-    suboptions:
-      lost:
-        description: Tasks that never ended. 0 by default.
-        type: int
-      run_twice:
-        description: Tasks that were started more than once although no worker was killed under them. 0 by default.
-        type: int
-      elsewhere:
-        description: Seconds from a kill until everything that the worker ran is started elsewhere. 60 by default.
-        type: float
+  nodes:
+    description:
+      - Nodes that are drilled; without any, all that are ready and not cordoned. None of the control plane is lost.
+    type: list
+    elements: str
+    default: []
+  outage:
+    description: For how many seconds a node is lost, at most 240.
+    type: float
+    default: 90
   timeout:
-    description: Seconds for the Deployment to be well again after each disturbance.
+    description: Seconds for everything to be well again after each disturbance.
     type: float
     default: 300
   drain:
@@ -85,6 +108,7 @@ options:
 extends_documentation_fragment:
   - celeryops.platform.kube
   - celeryops.platform.worker_pod
+  - celeryops.platform.drill
 attributes:
   check_mode:
     description: Looks whether the drill could be held; nothing is sent or disturbed.
@@ -95,8 +119,10 @@ attributes:
   idempotent:
     description: It is an action; each run disturbs the workers again.
     support: none
+requirements:
+  - redis >= 6.0 on the host where the module runs, to drill Redis or nodes
 notes:
-  - The first of O(workers) is drilled.
+  - The first of O(workers) is drilled, and its image is what clients and the pods on nodes run in.
 """
 
 EXAMPLES = r"""
@@ -108,6 +134,24 @@ EXAMPLES = r"""
     drill: worker_kill
     repetitions: 3
     allowed: "{{ drill_allowed }}"
+
+- name: Kill twenty masters of Redis
+  celeryops.platform.celery_drill:
+    namespace: jewelry-shop
+    app: config
+    task: config.celery.debug_task
+    drill: redis_master_process
+    repetitions: 20
+    redis: {}
+    allowed: "{{ drill_allowed }}"
+
+- name: Drain every node in turn
+  celeryops.platform.celery_drill:
+    namespace: jewelry-shop
+    app: config
+    task: config.celery.debug_task
+    drill: node_drain
+    allowed: "{{ drill_allowed }}"
 """
 
 RETURN = r"""
@@ -117,7 +161,7 @@ drill:
   returned: always
   sample: worker_kill
 budget:
-  description: What was allowed.
+  description: What was allowed, of what this kind of drill is held to.
   type: dict
   returned: always
   sample: {lost: 0, run_twice: 0, elsewhere: 60.0}
@@ -163,13 +207,36 @@ seconds_elsewhere:
   returned: always
   sample: 34.2
 rounds:
-  description: Each disturbance. A kill tells the victim, its node, its exit code, how many of the drill's tasks it ran,
-    and the seconds until all of these were started elsewhere.
+  description:
+    - Each disturbance. A kill of a worker tells the victim, its node, its exit code, how many of the drill's tasks it
+      ran, and the seconds until all of these were started elsewhere.
+    - A failure of Redis or PostgreSQL tells the victim, who was the master or primary C(before) and C(after), its
+      C(kind), which is C(in_place) or C(failover), the C(gap) in seconds from the last good write to the first that
+      lasts (null without one), writes C(acknowledged) and C(lost), and those that a replica refused, in all and outside
+      of the gap.
+    - A node tells how many pods were C(evicted), for how many C(seconds) it was drained or lost, and the same of
+      C(redis) and C(postgresql).
   type: list
   elements: dict
   returned: always
   sample:
     - {victim: celery-worker-7c9-4x2, node: local-worker-1, exit_code: 137, active: 4, seconds_elsewhere: 33.1}
+writes:
+  description: The writes to Redis and PostgreSQL, by engine and kind of recovery; nothing where nobody wrote.
+  type: list
+  elements: dict
+  returned: always
+  sample:
+    - {engine: redis, kind: in_place, rounds: 20, gap: {p50: 2.1, p95: 2.9, max: 3.4}, acknowledged: 14211, lost: 0,
+       reached_a_replica: 0, reached_a_replica_steady: 0}
+restart_backoff:
+  description:
+    - For how many seconds the kubelets let a container wait at most that ends again and again, as they say themselves.
+      Where it is long, many kills of a process measure that, and end in failovers. Null where it is not known, or
+      nothing is restarted.
+  type: float
+  returned: always
+  sample: 1.0
 timeline:
   description: The course of the drill, by Redis' clock; of one that failed on the way, as far as workers recorded it.
   type: dict
@@ -187,56 +254,41 @@ timeline:
       sample: [{seconds: 12.4, sent: 60, run: 31, waiting: 17}]
     marks:
       description: The C(disturbance) and the C(recovery) of each round. A kill is recovered from when all that the
-        victim ran is started elsewhere, any other disturbance when the Deployment is well again.
+        victim ran is started elsewhere, any other disturbance when all is well again.
       type: list
       elements: dict
       sample: [{round: 1, what: disturbance, seconds: 2.1}, {round: 1, what: recovery, seconds: 35.2}]
+    gaps:
+      description: From when, in C(seconds), and C(until) when a client's writes to an C(engine) were not acknowledged.
+      type: list
+      elements: dict
+      sample: [{round: 1, engine: redis, seconds: 2.0, until: 5.4}]
 """
-
-from dataclasses import asdict
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.argspec import WORKER_ARGS
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.perform import budget_of, perform
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.argspec import DRILL_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget import budget_of
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.perform import asks_redis, perform
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.timeline import nothing
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.argspec import KUBE_ARGS
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import KUBERNETES_IMPORT_ERROR
 from ansible_collections.celeryops.platform.plugins.module_utils._module import run_module
-
-ARGS: dict[str, Any] = {
-    "allowed": {"type": "bool", "required": True},
-    "drill": {
-        "type": "str",
-        "choices": ["worker_kill", "rolling_update", "eviction", "scale_in"],
-        "required": True,
-    },
-    "repetitions": {"type": "int", "default": 1},
-    "tasks": {"type": "int", "default": 60},
-    "task": {"type": "str", "required": True},
-    "argument": {"type": "str", "default": "hold"},
-    "queue": {"type": "str", "default": ""},
-    "shortest": {"type": "float", "default": 0.1},
-    "longest": {"type": "float", "default": 30},
-    "budget": {
-        "type": "dict",
-        "options": {"lost": {"type": "int"}, "run_twice": {"type": "int"}, "elsewhere": {"type": "float"}},
-    },
-    "timeout": {"type": "float", "default": 300},
-    "drain": {"type": "float", "default": 300},
-}
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import REDIS_IMPORT_ERROR
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**KUBE_ARGS, **WORKER_ARGS, **ARGS}, supports_check_mode=True)
-    if KUBERNETES_IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_IMPORT_ERROR)
+    module = AnsibleModule(argument_spec={**KUBE_ARGS, **WORKER_ARGS, **DRILL_ARGS}, supports_check_mode=True)
+    needed = {"kubernetes": KUBERNETES_IMPORT_ERROR, "redis": asks_redis(module.params) and REDIS_IMPORT_ERROR}
+    for library, problem in needed.items():
+        if problem:
+            module.fail_json(msg=missing_required_lib(library), exception=problem)
     run_module(
         module,
         lambda result: perform(module.params, result, check_mode=module.check_mode),
         drill=module.params["drill"],
-        budget=asdict(budget_of(module.params)),
+        budget=budget_of(module.params["drill"], module.params["budget"]).told(),
         passed=None,
         problems=[],
         sent=0,
@@ -246,6 +298,8 @@ def main() -> None:
         lost=0,
         seconds_elsewhere=None,
         rounds=[],
+        writes=[],
+        restart_backoff=None,
         timeline=nothing(),
     )
 

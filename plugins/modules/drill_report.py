@@ -13,8 +13,8 @@ version_added: 0.1.0
 author: The celeryops maintainers (@celeryops)
 description:
   - Writes what M(celeryops.platform.celery_drill) returned as one HTML file, which needs no other file and no network.
-    It has a table of the drills with their budget, and for each a plot of the tasks that were sent, run and waiting,
-    with the disturbances and recoveries marked.
+    It has a table of the drills with their budget, one of the writes to Redis and PostgreSQL, and for each drill a plot
+    of the tasks that were sent, run and waiting, with the disturbances, recoveries and gaps of writes marked.
   - Writes the same as JSON beside it, under the same name with C(.json).
   - Both are written on the controller. Drills that failed, were stopped or were not held are reported as such.
 options:

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Account", "Budget", "Event", "Kill", "account", "events_of", "holds", "problems"]
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget import Budget
+
+__all__ = ["Account", "Event", "Kill", "account", "events_of", "holds", "problems"]
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,6 @@ class Kill:
     pod: str
     at: float
     exit_code: int | None
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What is allowed. ``elsewhere`` in seconds from a kill to the start elsewhere of what the victim ran."""
-
-    lost: int = 0
-    run_twice: int = 0
-    elsewhere: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -119,10 +112,10 @@ def _active(kill: Kill, events: Sequence[Event], starts: Mapping[str, list[Event
 def problems(found: Account, budget: Budget, kills: Sequence[Kill] = ()) -> list[str]:
     """Why the drill failed; nothing when it passed."""
     told = []
-    if len(found.lost) > budget.lost:
+    if budget.lost is not None and len(found.lost) > budget.lost:
         told.append(f"{len(found.lost)} of {found.sent} tasks lost, {budget.lost} allowed: {_some(found.lost)}")
     unexcused = [task for task in found.twice if task not in found.excused]
-    if len(unexcused) > budget.run_twice:
+    if budget.run_twice is not None and len(unexcused) > budget.run_twice:
         told.append(
             f"{len(unexcused)} tasks ran twice although no worker was killed under them, "
             f"{budget.run_twice} allowed: {_some(unexcused)}"
@@ -132,11 +125,11 @@ def problems(found: Account, budget: Budget, kills: Sequence[Kill] = ()) -> list
             told.append(f"worker {kill.pod} ended with {kill.exit_code} in place of 137: it was not killed")
         if not active:
             told.append(f"worker {kill.pod} ran no task when it was killed: the kill shows nothing")
-        late = [task for task, seconds in active.items() if seconds is None or seconds > budget.elsewhere]
+        within = math.inf if budget.elsewhere is None else budget.elsewhere
+        late = [task for task, seconds in active.items() if seconds is None or seconds > within]
         if late:
             told.append(
-                f"{len(late)} tasks of worker {kill.pod} did not run elsewhere within {budget.elsewhere:g} s: "
-                f"{_some(late)}"
+                f"{len(late)} tasks of worker {kill.pod} did not run elsewhere within {within:g} s: {_some(late)}"
             )
     return told
 

@@ -24,9 +24,11 @@ TICKS_ACROSS, TICKS_UP = 10, 5
 
 # Told apart by their dashes as well as by colour.
 STYLE = """
-:root { --sent: #0061a8; --run: #00795a; --waiting: #b84a00; --disturbance: #c0143c; --recovery: #5b3fb0 }
+:root { --sent: #0061a8; --run: #00795a; --waiting: #b84a00; --disturbance: #c0143c; --recovery: #5b3fb0;
+  --gap: #c0143c }
 @media (prefers-color-scheme: dark) {
-  :root { --sent: #6db8f2; --run: #3fcf9f; --waiting: #f2a15c; --disturbance: #ff7a90; --recovery: #b9a3ff }
+  :root { --sent: #6db8f2; --run: #3fcf9f; --waiting: #f2a15c; --disturbance: #ff7a90; --recovery: #b9a3ff;
+    --gap: #ff7a90 }
 }
 svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; fill: currentColor }
 svg path, svg line { fill: none; stroke: currentColor; stroke-width: 2 }
@@ -36,13 +38,15 @@ svg .run { stroke: var(--run) }
 svg .waiting { stroke: var(--waiting); stroke-dasharray: 3 3 }
 svg .disturbance { stroke: var(--disturbance) }
 svg .recovery { stroke: var(--recovery); stroke-dasharray: 10 3 2 3 }
+svg .gap { fill: var(--gap); opacity: .18 }
 """
 
 
 def chart(title: str, disturbance: str, timeline: Json) -> str:
     """``disturbance``: what the marks of that kind are called. The timeline has samples, in the order of time."""
-    samples, marks = timeline["samples"], timeline["marks"]
-    last: float = max([1.0, samples[-1]["seconds"], *(mark["seconds"] for mark in marks)])
+    samples, marks, gaps = timeline["samples"], timeline["marks"], timeline["gaps"]
+    ends = [*(mark["seconds"] for mark in marks), *(gap["until"] for gap in gaps)]
+    last: float = max([1.0, samples[-1]["seconds"], *ends])
     highest = max(1.0, *(sample[name] for sample in samples for name in CURVES))
     up = _step(highest, TICKS_UP, 1)
     most: float = up * math.ceil(highest / up)
@@ -58,8 +62,13 @@ def chart(title: str, disturbance: str, timeline: Json) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"',
         f"aria-label={attribute(title)}>",
-        *_legend([*((name, name) for name in CURVES), *names.items()]),
+        *_legend([*((name, name) for name in CURVES), *names.items()], gaps="no writes" if gaps else ""),
     ]
+    for gap in gaps:
+        left, wide = x(gap["seconds"]), max(1.0, x(gap["until"]) - x(gap["seconds"]))
+        hint = f"no write to {gap['engine']} in round {gap['round']}: {gap['seconds']:g} to {gap['until']:g} s"
+        place = f'x="{left:.1f}" width="{wide:.1f}" y="{TOP}" height="{BOTTOM - TOP}"'
+        lines.append(f'<rect class="gap" {place}><title>{content(hint)}</title></rect>')
     for number in range(round(most / up) + 1):
         at = y(number * up)
         lines.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
@@ -75,8 +84,13 @@ def chart(title: str, disturbance: str, timeline: Json) -> str:
     return "\n".join([*lines, "</svg>"])
 
 
-def _legend(names: Sequence[tuple[str, str]]) -> Iterator[str]:
-    wide = (RIGHT - LEFT) // len(names)
+def _legend(names: Sequence[tuple[str, str]], gaps: str) -> Iterator[str]:
+    """A line for each; ``gaps``: what these are called, where there are any."""
+    wide = (RIGHT - LEFT) // (len(names) + bool(gaps))
+    if gaps:
+        at = LEFT + len(names) * wide
+        yield f'<rect class="gap" x="{at}" width="28" y="6" height="16"/>'
+        yield f'<text x="{at + 34}" y="18">{content(gaps)}</text>'
     for number, (kind, name) in enumerate(names):
         at = LEFT + number * wide
         yield f'<line class="{kind}" x1="{at}" x2="{at + 28}" y1="14" y2="14"/>'

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.chart import STYLE, chart
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.results import passed
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.results import limit_of_gaps, passed
 from ansible_collections.celeryops.platform.plugins.module_utils._markup import attribute, content
 
 __all__ = ["page"]
@@ -24,6 +24,20 @@ HEADINGS = (
     "lost (allowed)",
     "run twice without a kill (allowed)",
     "seconds until run elsewhere (allowed)",
+)
+
+OF_WRITES = (
+    "drill",
+    "engine",
+    "kind",
+    "rounds",
+    "gap p50",
+    "gap p95 (allowed)",
+    "gap max",
+    "acknowledged",
+    "lost (allowed)",
+    "reached a replica",
+    "in steady state (allowed)",
 )
 
 PAGE_STYLE = """
@@ -67,42 +81,68 @@ def page(title: str, drills: Sequence[Json]) -> str:
         f'<p class="{"passed" if passed(drills) else "failed"}">{said}</p>',
     ]
     if drills:
-        lines += _table(drills)
+        lines += _table(HEADINGS, _tasks(drills))
+    if any(drill["writes"] for drill in drills):
+        lines.append("<h2>Writes through failures, gaps in seconds</h2>")
+        lines += _table(OF_WRITES, _writes(drills))
     for number, drill in enumerate(drills, 1):
         lines += _section(number, drill)
     return "\n".join([*lines, "</body>", "</html>", ""])
 
 
-def _table(drills: Sequence[Json]) -> Iterator[str]:
+def _table(headings: Sequence[str], rows: Iterable[str]) -> Iterator[str]:
     yield '<div class="wide"><table>'
-    headings = "".join(f'<th scope="col">{heading}</th>' for heading in HEADINGS)
-    yield f"<thead><tr>{headings}</tr></thead>"
+    cells = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
+    yield f"<thead><tr>{cells}</tr></thead>"
     yield "<tbody>"
-    for number, drill in enumerate(drills, 1):
-        cells = [
-            f'<td><a href="#drill-{number}">{content(drill["drill"])}</a></td>',
-            f"<td class={attribute(drill['outcome'])}>{content(drill['outcome'])}</td>",
-            *(f"<td>{figure:g}</td>" for figure in (len(drill["rounds"]), drill["sent"], drill["run"])),
-            *_limits(drill),
-        ]
-        yield f"<tr>{''.join(cells)}</tr>"
+    yield from (f"<tr>{row}</tr>" for row in rows)
     yield "</tbody></table></div>"
 
 
-def _limits(drill: Json) -> Iterator[str]:
-    """A cell for each part of the budget; what a drill that came to no end would have lost is not known."""
-    counted = drill["outcome"] in ("passed", "failed")
-    for name, value in (
-        ("lost", drill["lost"]),
-        ("run_twice", drill["run_twice"] - drill["run_twice_killed"]),
-        ("elsewhere", drill["seconds_elsewhere"]),
-    ):
-        limit = drill["budget"].get(name)
-        shown = f"{value:g}" if counted and value is not None else "-"
-        over = counted and None not in (value, limit) and value > limit
-        allowed = "" if limit is None else f" ({limit:g})"
-        mark = ' class="over"' if over else ""
-        yield f"<td{mark}>{shown}{allowed}</td>"
+def _tasks(drills: Sequence[Json]) -> Iterator[str]:
+    for number, drill in enumerate(drills, 1):
+        # What a drill that came to no end would have lost is not known.
+        counted = drill["outcome"] in ("passed", "failed")
+        yield "".join(
+            [
+                f'<td><a href="#drill-{number}">{content(drill["drill"])}</a></td>',
+                f"<td class={attribute(drill['outcome'])}>{content(drill['outcome'])}</td>",
+                *(f"<td>{figure:g}</td>" for figure in (len(drill["rounds"]), drill["sent"], drill["run"])),
+                _held("lost", drill["lost"] if counted else None, drill),
+                _held("run_twice", drill["run_twice"] - drill["run_twice_killed"] if counted else None, drill),
+                _held("elsewhere", drill["seconds_elsewhere"] if counted else None, drill),
+            ]
+        )
+
+
+def _writes(drills: Sequence[Json]) -> Iterator[str]:
+    for number, drill in enumerate(drills, 1):
+        for line in drill["writes"]:
+            gap = line["gap"]
+            commits = "commits_lost" if line["engine"] == "postgresql" else ""
+            yield "".join(
+                [
+                    f'<td><a href="#drill-{number}">{content(drill["drill"])}</a></td>',
+                    *(f"<td>{content(str(line[name]))}</td>" for name in ("engine", "kind", "rounds")),
+                    _held("", gap.get("p50"), drill),
+                    _held(limit_of_gaps(drill, line["engine"]), gap.get("p95"), drill),
+                    _held("", gap.get("max"), drill),
+                    _held("", line["acknowledged"], drill),
+                    _held(commits, line["lost"], drill),
+                    _held("", line["reached_a_replica"], drill),
+                    _held("replica_writes", line["reached_a_replica_steady"], drill),
+                ]
+            )
+
+
+def _held(name: str, value: float | None, drill: Json) -> str:
+    """A cell with a figure, against the limit of that name where the drill is held to it."""
+    limit = drill["budget"].get(name)
+    over = value is not None and limit is not None and value > limit
+    shown = "-" if value is None else f"{value:.12g}"
+    mark = ' class="over"' if over else ""
+    allowed = "" if limit is None else f" ({limit:g})"
+    return f"<td{mark}>{shown}{allowed}</td>"
 
 
 def _section(number: int, drill: Json) -> Iterator[str]:
@@ -113,6 +153,8 @@ def _section(number: int, drill: Json) -> Iterator[str]:
         yield f'<ul class="said">{"".join(f"<li>{content(problem)}</li>" for problem in drill["problems"])}</ul>'
     elif drill["message"]:
         yield f'<p class="said">{content(drill["message"])}</p>'
+    if drill["restart_backoff"] is not None:
+        yield f"<p>Gaps hold the kubelets' wait before a restart: {drill['restart_backoff']:g} s at most.</p>"
     if drill["timeline"]["samples"]:
         yield from _figure(drill)
     else:
@@ -123,10 +165,11 @@ def _section(number: int, drill: Json) -> Iterator[str]:
 def _figure(drill: Json) -> Iterator[str]:
     kill = drill["drill"] == "worker_kill"
     disturbance = "kill" if kill else drill["drill"].replace("_", " ")
-    recovery = "all that the victim ran was started elsewhere" if kill else "the Deployment was well again"
+    recovery = "all that the victim ran was started elsewhere" if kill else "all was well again"
     yield "<figure>"
     yield chart(f"{drill['drill']}: tasks sent, run and waiting over time", disturbance, drill["timeline"])
     begun = f"Begun {drill['begun']}. " if drill["begun"] else ""
     yield f"<figcaption>{begun}Run: tasks that had ended. Waiting: tasks that nobody ran."
-    yield f"Recovery: {recovery}.</figcaption>"
+    gaps = " No writes: between the last good write to Redis or PostgreSQL and the first that lasts."
+    yield f"Recovery: {recovery}.{gaps if drill['timeline']['gaps'] else ''}</figcaption>"
     yield "</figure>"

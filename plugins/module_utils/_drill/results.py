@@ -10,15 +10,19 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import FAILOVER, IN_PLACE
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.timeline import nothing
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["passed", "told"]
+__all__ = ["limit_of_gaps", "passed", "told"]
 
 Json = dict[str, Any]
 COUNTS = ("sent", "run", "run_twice", "run_twice_killed", "lost")
 SAMPLE = ("seconds", "sent", "run", "waiting")
 MARKS = ("disturbance", "recovery")
+ENGINES = ("redis", "postgresql")
+WRITES = ("rounds", "acknowledged", "lost", "reached_a_replica", "reached_a_replica_steady")
+GAP = ("p50", "p95", "max")
 
 
 def told(results: Sequence[Mapping[str, Any]]) -> list[Json]:
@@ -35,6 +39,11 @@ def passed(drills: Sequence[Mapping[str, Any]]) -> bool:
     return bool(drills) and all(drill["outcome"] == "passed" for drill in drills)
 
 
+def limit_of_gaps(drill: Mapping[str, Any], engine: str) -> str:
+    """The name of the limit that the gaps of an engine are held to."""
+    return "node_gap" if "node_gap" in drill["budget"] else f"{engine}_gap"
+
+
 def _told(number: int, result: Mapping[str, Any]) -> Json:
     try:
         course = _timeline(result.get("timeline") or nothing())
@@ -48,6 +57,8 @@ def _told(number: int, result: Mapping[str, Any]) -> Json:
             "problems": [str(problem) for problem in result.get("problems") or []],
             "message": str(result.get("msg") or ""),
             "rounds": list(result.get("rounds") or []),
+            "writes": [_written(line) for line in result.get("writes") or []],
+            "restart_backoff": _optional(result.get("restart_backoff")),
             "timeline": course,
         }
     except (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError) as problem:
@@ -75,6 +86,7 @@ def _timeline(given: Mapping[str, Any]) -> Json:
         "begin": _optional(given["begin"]),
         "samples": samples,
         "marks": [_mark(mark) for mark in given["marks"]],
+        "gaps": [_gap(gap) for gap in given.get("gaps") or []],
     }
 
 
@@ -83,6 +95,31 @@ def _mark(given: Mapping[str, Any]) -> Json:
         raise ValueError(f"a mark for {given['what']!r}")
     # A node's clock, which tells a kill, may be behind that of Redis.
     return {"round": int(_figure(given["round"])), "what": given["what"], "seconds": max(0, _finite(given["seconds"]))}
+
+
+def _gap(given: Mapping[str, Any]) -> Json:
+    begin, end = max(0, _finite(given["seconds"])), max(0, _finite(given["until"]))
+    if end < begin:
+        raise ValueError(f"a gap that ends at {end} and begins at {begin}")
+    return {"round": int(_figure(given["round"])), "engine": _engine(given), "seconds": begin, "until": end}
+
+
+def _written(given: Mapping[str, Any]) -> Json:
+    if given["kind"] not in (IN_PLACE, FAILOVER):
+        raise ValueError(f"writes through {given['kind']!r}")
+    gap = {name: _figure(given["gap"][name]) for name in GAP} if given["gap"] else {}
+    return {
+        "engine": _engine(given),
+        "kind": given["kind"],
+        **{name: int(_figure(given[name])) for name in WRITES},
+        "gap": gap,
+    }
+
+
+def _engine(given: Mapping[str, Any]) -> str:
+    if given["engine"] not in ENGINES:
+        raise ValueError(f"an engine {given['engine']!r}")
+    return str(given["engine"])
 
 
 def _moment(unix: float) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Event, Kill, account
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round
 
 __all__ = ["Disturbance", "nothing", "timeline"]
 
@@ -22,7 +23,7 @@ STEP, MOST = 0.1, 500
 
 @dataclass(frozen=True)
 class Disturbance:
-    """When it began and when the Deployment was well again, by Redis' clock; None when it never was."""
+    """When it began and when all was well again, by Redis' clock; None when it never was."""
 
     began: float
     settled: float | None = None
@@ -30,17 +31,22 @@ class Disturbance:
 
 def nothing() -> Json:
     """The timeline of a drill that sent no task."""
-    return {"begin": None, "samples": [], "marks": []}
+    return {"begin": None, "samples": [], "marks": [], "gaps": []}
 
 
 def timeline(
-    sent: Mapping[str, float], events: Sequence[Event], kills: Sequence[Kill], disturbances: Sequence[Disturbance]
+    sent: Mapping[str, float],
+    events: Sequence[Event],
+    kills: Sequence[Kill],
+    disturbances: Sequence[Disturbance],
+    writes: Sequence[tuple[int, Round]] = (),
 ) -> Json:
     """``sent``: when each task was sent. All times are Unix times; what is returned counts from the first task.
 
     A sample holds what had happened until then. A task waits that nobody runs: nobody has started it yet, or the worker
     that ran it was killed. Where workers were killed, the kills are the marks, each with the last start elsewhere of
-    what its victim ran; else the disturbances, each with the moment from which the Deployment was well again.
+    what its victim ran; else the disturbances, each with the moment from which all was well again. In the gaps writes
+    to Redis or PostgreSQL were not acknowledged, by the clock of the client that made them.
     """
     if not sent:
         return nothing()
@@ -63,7 +69,12 @@ def timeline(
         waiting = counts["sent"] + counts["killed"]
         samples[seconds] = {"seconds": seconds, "sent": len(states), "run": counts["ended"], "waiting": waiting}
     spans = _spans(kills, active) if kills else disturbances
-    return {"begin": round(begin, 2), "samples": list(samples.values()), "marks": list(_marks(spans, begin))}
+    return {
+        "begin": round(begin, 2),
+        "samples": list(samples.values()),
+        "marks": list(_marks(spans, begin)),
+        "gaps": list(_gaps(writes, begin)),
+    }
 
 
 def _changes(
@@ -94,3 +105,10 @@ def _marks(spans: Iterable[Disturbance], begin: float) -> Iterator[Json]:
         for what, at in (("disturbance", span.began), ("recovery", span.settled)):
             if at is not None:
                 yield {"round": number, "what": what, "seconds": round(at - begin, 1)}
+
+
+def _gaps(writes: Iterable[tuple[int, Round]], begin: float) -> Iterator[Json]:
+    for number, one in writes:
+        if one.began is not None and one.ended is not None:
+            until = round(one.ended - begin, 1)
+            yield {"round": number, "engine": one.engine, "seconds": round(one.began - begin, 1), "until": until}

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect import is_ready
-from ansible_collections.celeryops.platform.plugins.module_utils._drill import killer
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Kill
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.evict import evicted
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import MANAGER, Hands
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.podrun import run_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.resources import ObjectRef
 
 __all__ = ["MARK", "Workload", "settled"]
@@ -25,8 +24,6 @@ Json = dict[str, Any]
 MARK = "celeryops.platform/drill"
 # Seconds between two looks
 PAUSE = 1.0
-MANAGER = "celeryops-drill"
-TOO_MANY_REQUESTS = 429
 
 
 def settled(deployment: Json, pods: list[Json]) -> bool:
@@ -41,15 +38,18 @@ def settled(deployment: Json, pods: list[Json]) -> bool:
 
 
 class Workload:
-    """``timeout``: seconds for the Deployment to be well again after each disturbance."""
+    """``timeout``: seconds for the Deployment to be well again after a disturbance. ``python``: that of its image."""
 
-    def __init__(self, api: Api, namespace: str, name: str, timeout: float) -> None:
+    def __init__(self, api: Api, namespace: str, name: str, timeout: float, python: str) -> None:
         self.api = api
         self.ref = ObjectRef("apps/v1", "Deployment", name, namespace)
         self.timeout = timeout
         self.first = self.look()
         self.replicas = int(self.first["spec"].get("replicas", 1))
-        self.prepared = False
+        template = self.first["spec"]["template"]["spec"]
+        self.image = str(template["containers"][0]["image"])
+        self.pull_secrets: list[Json] = template.get("imagePullSecrets") or []
+        self.hands = Hands(api, self.image, python, timeout)
 
     def look(self) -> Json:
         found = self.api.get(self.ref)
@@ -72,6 +72,10 @@ class Workload:
 
     def refuse(self) -> None:
         """Raises CeleryOpsError for a Deployment that a drill must not touch: not well, or somebody else scales it."""
+        self.refuse_ill()
+        self._refuse_scaled()
+
+    def refuse_ill(self) -> None:
         if not settled(self.first, self.pods()):
             raise CeleryOpsError(
                 f"{self.ref} is not well",
@@ -79,6 +83,8 @@ class Workload:
                 found=f"{sum(map(is_ready, self.pods()))} ready of {len(self.pods())}",
                 remedy="a drill of a platform that is ill shows nothing: run celery_doctor first",
             )
+
+    def _refuse_scaled(self) -> None:
         for scaler in self.api.list("autoscaling/v2", "HorizontalPodAutoscaler", self.ref.namespace):
             target = scaler["spec"]["scaleTargetRef"]
             if (target["kind"], target["name"]) == (self.ref.kind, self.ref.name):
@@ -105,13 +111,11 @@ class Workload:
         self.wait(lambda: settled(self.look(), self.pods()), "the end of the disturbance")
 
     # Disturbances
-    def kill(self, victim: Json, python: str) -> Kill:
+    def kill(self, victim: Json) -> Kill:
         """SIGKILL from the node; the pod is replaced afterwards, so that no restart is left to be waited for."""
-        self._prepare()
         name, restarts = victim["metadata"]["name"], _restarts(victim)
         ref = ObjectRef("v1", "Pod", name, self.ref.namespace)
-        done = run_pod(self.api, killer.pod(victim, python), timeout=self.timeout)
-        at = killer.killed_at(done.log, name)
+        at = self.hands.kill(victim)
         codes: list[int | None] = []
 
         def ended() -> bool:
@@ -126,13 +130,6 @@ class Workload:
         self.api.delete(ref, uid=victim["metadata"]["uid"])
         return Kill(name, at, codes[0])
 
-    def _prepare(self) -> None:
-        if not self.prepared:
-            self.prepared = True
-            self.api.apply(killer.namespace(), field_manager=MANAGER, force=True)
-            account = ObjectRef("v1", "ServiceAccount", "default", killer.NAMESPACE)
-            self.wait(lambda: self.api.get(account) is not None, "the service account of the drill's namespace")
-
     def roll(self, number: int, last: bool) -> None:
         """A rolling update; the last one takes the mark away again."""
         template = {"metadata": {"annotations": {MARK: None if last else str(number)}}}
@@ -141,24 +138,7 @@ class Workload:
 
     def evict(self, victim: Json) -> None:
         """As a drain of its node does it; a disruption budget may let it wait."""
-        name = victim["metadata"]["name"]
-        ref = ObjectRef("v1", "Pod", name, self.ref.namespace)
-        body = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": name, "namespace": self.ref.namespace},
-        }
-
-        def evicted() -> bool:
-            try:
-                self.api.request("POST", self.api.path(ref, "eviction"), body=body, what=f"eviction of {ref}")
-            except KubeError as error:
-                if error.status != TOO_MANY_REQUESTS:
-                    raise
-                return False
-            return True
-
-        self.wait(evicted, f"the eviction of worker {name}")
+        self.wait(lambda: evicted(self.api, victim), f"the eviction of worker {victim['metadata']['name']}")
         self.wait_settled()
 
     def scale(self, replicas: int) -> None:
@@ -173,8 +153,7 @@ class Workload:
         if MARK in (now["spec"]["template"]["metadata"].get("annotations") or {}):
             self.roll(0, last=True)
         self._disown()
-        if self.prepared:
-            self.api.delete(ObjectRef("v1", "Namespace", killer.NAMESPACE))
+        self.hands.close()
 
     def _disown(self) -> None:
         """Whoever applies the Deployment next must meet no field that seems to be somebody else's."""

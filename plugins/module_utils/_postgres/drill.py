@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres import writer
 
-__all__ = ["Gap", "Report", "Seen", "Strike", "merged", "percentile", "seen", "strike"]
+__all__ = ["Gap", "Seen", "merged", "round_of", "seen"]
 
 
 # Seconds.
@@ -39,55 +40,6 @@ class Seen:
     acknowledged: int = 0
     connections: int = 0
     gaps: tuple[Gap, ...] = ()
-
-
-@dataclass(frozen=True)
-class Strike:
-    """One failure. `gap` is from the last good to the first lasting good write, 0 when none was disturbed.
-
-    `attempts` is how often the write in question was tried: 1 when it was only held back.
-    """
-
-    kind: str
-    pod: str
-    leader_before: str
-    leader_after: str
-    gap: float
-    attempts: int
-    acknowledged: int
-    lost: int
-    errors: tuple[str, ...] = ()
-
-    @property
-    def failover(self) -> bool:
-        return self.leader_before != self.leader_after
-
-
-@dataclass(frozen=True)
-class Report:
-    """Strikes of one kind, in order."""
-
-    kind: str
-    strikes: tuple[Strike, ...] = field(default_factory=tuple)
-
-    def as_dict(self) -> dict[str, Any]:
-        gaps = [strike.gap for strike in self.strikes]
-        return {
-            "kind": self.kind,
-            "strikes": [asdict(strike) for strike in self.strikes],
-            "failovers": sum(strike.failover for strike in self.strikes),
-            "gap_seconds": {"p50": percentile(gaps, 50), "p95": percentile(gaps, 95), "max": max(gaps, default=0.0)},
-            "acknowledged": max((strike.acknowledged for strike in self.strikes), default=0),
-            "lost": sum(strike.lost for strike in self.strikes),
-        }
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest rank: a value that was measured, and the largest one where there are few. 0 without values."""
-    if not values:
-        return 0.0
-    rank = -(-len(values) * share // 100)
-    return sorted(values)[max(0, int(rank) - 1)]
 
 
 def seen(log: str) -> Seen:
@@ -117,17 +69,18 @@ def merged(gaps: Sequence[Gap]) -> list[Gap]:
     return found
 
 
-def strike(kind: str, pod: str, leaders: tuple[str, str], gaps: Sequence[Gap], acknowledged: int, lost: int) -> Strike:
+def round_of(victim: str, leaders: tuple[str, str], gaps: Sequence[Gap], acknowledged: int, lost: int) -> Round:
     """One failure, by the longest gap of its time: another one is the machine's own, or somebody else's."""
-    longest = max(merged(gaps), key=lambda gap: gap.end - gap.start, default=Gap(0, 0, 0, ()))
-    return Strike(
-        kind=kind,
-        pod=pod,
-        leader_before=leaders[0],
-        leader_after=leaders[1],
-        gap=round(longest.end - longest.start, 3),
-        attempts=longest.attempts,
+    longest = max(merged(gaps), key=lambda gap: gap.end - gap.start, default=None)
+    return Round(
+        engine="postgresql",
+        victim=victim,
+        before=leaders[0],
+        after=leaders[1],
+        gap=round(longest.end - longest.start, 3) if longest else 0.0,
+        began=longest.start if longest else None,
+        ended=longest.end if longest else None,
         acknowledged=acknowledged,
         lost=lost,
-        errors=tuple(dict.fromkeys(longest.errors)),
+        errors=dict(Counter(longest.errors if longest else ())),
     )

@@ -1,108 +1,119 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Failures of a PostgreSQL cluster under Patroni, made one after another while a client writes.
-
-A process is killed from its node: the kernel lets no signal from inside reach the first process of a container. That
-takes a privileged pod on the node, which a namespace may forbid; the error then is the API server's own.
-"""
+"""Failures of a PostgreSQL cluster under Patroni, made one after another while a client writes."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.client import client_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import Hands
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round, Struck
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.waiter import wait_for
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres import drill, writer
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.cluster import PatroniCluster
 
-__all__ = ["KINDS", "Drill", "Target"]
+__all__ = ["PostgreSQL", "Target"]
 
 Json = dict[str, Any]
 
-# primary-process: PostgreSQL itself is killed; Patroni starts it again in place, unless its primary_start_timeout is 0.
-# primary-pod: the pod is gone without a word; it may come back within Patroni's ttl and lead again.
-# primary-eviction: the pod is asked to go, as by a drain, and hands over.
-KINDS = ("primary-process", "primary-pod", "primary-eviction", "pooler-pod")
-_POLL = 0.3
+# Each failure with the seconds that the pod is given to end; None is for a process that is killed.
+# postgresql_primary_process: PostgreSQL itself; Patroni starts it again, unless its primary_start_timeout is 0.
+# postgresql_primary_pod: gone without a word; it may come back within Patroni's ttl and lead again.
+# postgresql_primary_eviction: asked to go, as by a drain, so that it hands over.
+_GRACE = {
+    "postgresql_primary_process": None,
+    "postgresql_primary_pod": 0,
+    "postgresql_primary_eviction": 60,
+    "postgresql_pooler_pod": 0,
+}
+_POLL = 0.5
 # Writes that have to be acknowledged after a failure before it counts as over.
 _SETTLED = 20
-_KILL = """
-import os, sys
-def read(path):
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return ""
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    if read(f"/proc/{pid}/comm").strip() != "postgres" or sys.argv[1] not in read(f"/proc/{pid}/cgroup"):
-        continue
-    parent = next(line.split()[1] for line in read(f"/proc/{pid}/status").splitlines() if line.startswith("PPid:"))
-    if read(f"/proc/{parent}/comm").strip() != "postgres":
-        os.kill(int(pid), 9)
-        print(pid)
-"""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is written to, as whom. `image` has Python and psycopg: the cluster's own has."""
+    """What is written to, as whom. ``image`` has Python and psycopg: the cluster's own has, which "" stands for."""
 
     host: str
     database: str
     role: str
     secret: str
-    image: str
+    image: str = ""
     port: int = 5432
     interval: float = 0.02
 
 
 @dataclass
-class Drill:
-    """As a context: the writer runs inside of it, and everything that was made is removed at its end."""
+class PostgreSQL:
+    """An Engine of _drill."""
 
     api: Api
     cluster: PatroniCluster
     target: Target
+    hands: Hands
     timeout: float = 180
     table: str = "celeryops_drill"
-    _killers: dict[str, str] = field(default_factory=dict)
+    name: str = "postgresql"
+    _writer: str = ""
     _missing: int = 0
+    _leader: str = ""
+    _before: drill.Seen = field(default_factory=drill.Seen)
+    _expected: bool = False
 
-    def __enter__(self) -> Self:
-        try:
-            made = self.api.create(self._writer())
-            wait_for(self.api, [made], self.timeout)
-            self._until(lambda: self.seen().acknowledged >= _SETTLED, "a client that writes")
-        except BaseException:
-            self._remove()
-            raise
-        return self
+    def refuse(self) -> None:
+        if not self.cluster.exists():
+            raise CeleryOpsError(
+                f"there is no PostgreSQL cluster '{self.cluster.name}' to drill",
+                expected=f"StatefulSet {self.cluster.name} in namespace {self.cluster.namespace}, run by Patroni",
+                found="none",
+                remedy="name the cluster, or leave the drills of PostgreSQL out where it is somebody else's",
+            )
+        if not self.whole():
+            raise self._vain("a cluster in which nothing is missing", 0)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
+    def open(self, avoid: str = "") -> None:
+        # What an earlier drill that was cut short may have left.
         self._sql(f"DROP TABLE IF EXISTS {self.table};")
+        made = self.api.create(self._pod(avoid))
+        self._writer, self._missing = str(made["metadata"]["name"]), 0
+        wait_for(self.api, [made], self.timeout)
+        self._until(lambda: self.seen().acknowledged >= _SETTLED, "a client that writes")
 
-    def run(self, kind: str, times: int) -> drill.Report:
-        """So many failures of a kind, each when the one before it is over."""
-        return drill.Report(kind, tuple(self.strike(kind) for _number in range(times)))
-
-    def strike(self, kind: str) -> drill.Strike:
-        """One failure, from a cluster in which nothing is missing to one in which nothing is again."""
+    def begin(self) -> None:
         self._until(self.whole, "a cluster in which nothing is missing")
-        leader, before = str(self.cluster.leader()), self.seen()
-        pod = self._hit(kind, leader)
-        if kind.startswith("primary"):
+        self._leader, self._before, self._expected = str(self.cluster.leader()), self.seen(), False
+
+    def hit(self, kind: str, struck: Struck) -> str:
+        grace = _GRACE[kind]
+        if kind == "postgresql_pooler_pod":
+            selector = f"app.kubernetes.io/name=pgbouncer,app.kubernetes.io/instance={self.cluster.name}-pooler"
+            found = self.api.list("v1", "Pod", self.cluster.namespace, label_selector=selector)
+            # The oldest: each has its turn.
+            victim = min(found, key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), pod["metadata"]["name"]))
+        else:
+            self._expected = True
+            victim = self._get("v1", "Pod", self._leader)
+        if grace is None:
+            # Patroni, which is the first process, has to see that it is gone.
+            struck(self.hands.kill(victim, process="postgres"))
+        else:
+            struck(None)
+            self.api.delete(ObjectRef.of(victim), grace_seconds=grace, uid=victim["metadata"]["uid"])
+        return str(victim["metadata"]["name"])
+
+    def end(self, victim: str) -> Round:
+        before = self._before
+        if self._expected:
             # Nothing shows it earlier: Patroni's own view is up to a turn of its loop old.
             self._until(lambda: len(self.seen().gaps) > len(before.gaps), "a write that was disturbed and came through")
         self._until(self.whole, "a cluster in which nothing is missing")
@@ -111,13 +122,22 @@ class Drill:
         self._until(lambda: self.seen().acknowledged >= settled, "further writes")
         after = self.seen()
         rows = int(self._sql(f"SELECT count(*) FROM {self.table} WHERE n <= {after.acknowledged};"))  # noqa: S608
-        leaders = (leader, str(self.cluster.leader()))
-        gaps = after.gaps[len(before.gaps) :]
+        leaders = (self._leader, str(self.cluster.leader()))
         lost, self._missing = after.acknowledged - rows - self._missing, after.acknowledged - rows
-        return drill.strike(kind, pod, leaders, gaps, after.acknowledged, lost)
+        acknowledged = after.acknowledged - before.acknowledged
+        return drill.round_of(victim, leaders, after.gaps[len(before.gaps) :], acknowledged, lost)
+
+    def close(self) -> None:
+        if self._writer:
+            self.api.delete(ObjectRef("v1", "Pod", self._writer, self.cluster.namespace), grace_seconds=0)
+            self._writer = ""
+            self._sql(f"DROP TABLE IF EXISTS {self.table};")
+
+    def waits(self) -> bool:
+        return bool(self.cluster.configuration().get("synchronous_mode"))
 
     def seen(self) -> drill.Seen:
-        return drill.seen(self.api.pod_log(self.cluster.namespace, self._name("writer"), "writer"))
+        return drill.seen(self.api.pod_log(self.cluster.namespace, self._writer, "client"))
 
     def whole(self) -> bool:
         """All members ready, one leads, the others stream, all poolers ready; in synchronous mode commits wait."""
@@ -131,90 +151,30 @@ class Drill:
         poolers = pooler["status"].get("readyReplicas") == pooler["spec"]["replicas"]
         return complete and streaming and waiting and poolers
 
-    def _hit(self, kind: str, leader: str) -> str:
-        if kind == "primary-process":
-            self._kill(leader)
-            return leader
-        grace = 0
-        if kind in ("primary-pod", "primary-eviction"):
-            grace = 0 if kind == "primary-pod" else 60
-            victim = self._get("v1", "Pod", leader)
-        elif kind == "pooler-pod":
-            selector = f"app.kubernetes.io/name=pgbouncer,app.kubernetes.io/instance={self.cluster.name}-pooler"
-            found = self.api.list("v1", "Pod", self.cluster.namespace, label_selector=selector)
-            # The oldest: each has its turn.
-            victim = min(found, key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), pod["metadata"]["name"]))
-        else:
-            raise CeleryOpsError(f"'{kind}' is no failure that can be made", expected=", ".join(KINDS), found=kind)
-        self.api.delete(ObjectRef.of(victim), grace_seconds=grace, uid=victim["metadata"]["uid"])
-        return str(victim["metadata"]["name"])
-
-    def _kill(self, leader: str) -> None:
-        pod = self._get("v1", "Pod", leader)
-        node = pod["spec"]["nodeName"]
-        container = pod["status"]["containerStatuses"][0]["containerID"].partition("://")[2]
-        if node not in self._killers:
-            made = self.api.create(self._killer(node, f"{len(self._killers)}"))
-            self._killers[node] = made["metadata"]["name"]
-            wait_for(self.api, [made], self.timeout)
-        command = ["python", "-c", _KILL, container]
-        done = exec_in_pod(self.api, self.cluster.namespace, self._killers[node], command, timeout=30)
-        if done.rc != 0 or not done.stdout.strip():
-            raise CeleryOpsError(
-                f"PostgreSQL of pod '{leader}' was not killed",
-                expected=f"a process of container {container[:12]} on node {node}",
-                found=done.stderr.strip() or "none",
-                remedy="See that the namespace allows privileged pods with hostPID, and that PostgreSQL runs.",
-            )
-
-    def _writer(self) -> Json:
+    def _pod(self, avoid: str) -> Json:
         target = self.target
+        stateful = self._get("apps/v1", "StatefulSet", self.cluster.name)["spec"]["template"]["spec"]
         request = {
             **{"host": target.host, "port": target.port, "database": target.database, "interval": target.interval},
             **{"table": self.table, "client": "drill", "fresh": False},
         }
-        env = [
+        env: list[Json] = [
             {"name": name, "valueFrom": {"secretKeyRef": {"name": target.secret, "key": key}}}
             for name, key in (("WRITER_USER", "username"), ("WRITER_PASSWORD", "password"))
         ]
+        env.append({"name": "WRITER_REQUEST", "value": json.dumps(request)})
         source = writer.__loader__.get_source(writer.__name__)  # type: ignore[union-attr]
-        container = {
-            "command": ["python", "-c", source],
-            "env": [*env, {"name": "WRITER_REQUEST", "value": json.dumps(request)}],
-        }
-        return self._pod("writer", container, {"automountServiceAccountToken": False})
-
-    def _killer(self, node: str, suffix: str) -> Json:
-        container = {
-            "command": ["sleep", "7200"],
-            "securityContext": {"privileged": True, "runAsUser": 0, "runAsGroup": 0},
-        }
-        spec = {"hostPID": True, "nodeName": node, "tolerations": [{"operator": "Exists"}]}
-        return self._pod(f"killer-{suffix}", container, {**spec, "automountServiceAccountToken": False})
-
-    def _pod(self, role: str, container: Json, spec: Json) -> Json:
-        resources = {"requests": {"cpu": "50m", "memory": "48Mi"}, "limits": {"cpu": "100m", "memory": "96Mi"}}
-        labels = {"app.kubernetes.io/name": "postgresql-drill", "app.kubernetes.io/managed-by": "celeryops"}
-        one = {"name": role, "image": self.target.image, "resources": resources, **container}
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": self._name(role), "namespace": self.cluster.namespace, "labels": labels},
-            "spec": {
-                "terminationGracePeriodSeconds": 5,
-                "enableServiceLinks": False,
-                "restartPolicy": "Never",
-                "containers": [one],
-                **spec,
-            },
-        }
-
-    def _name(self, role: str) -> str:
-        return f"{self.cluster.name}-drill-{role}"
-
-    def _remove(self) -> None:
-        for name in (self._name("writer"), *self._killers.values()):
-            self.api.delete(ObjectRef("v1", "Pod", name, self.cluster.namespace), grace_seconds=0)
+        return client_pod(
+            f"celeryops-drill-postgresql-{secrets.token_hex(3)}",
+            self.cluster.namespace,
+            target.image or stateful["containers"][0]["image"],
+            ["python", "-c", source],
+            env=env,
+            avoid=avoid,
+            imagePullSecrets=stateful.get("imagePullSecrets") or [],
+            # The user of the cluster's image
+            securityContext={},
+        )
 
     def _sql(self, statements: str) -> str:
         """As the role that writes, at the primary itself."""
@@ -242,10 +202,13 @@ class Drill:
         deadline = time.monotonic() + self.timeout
         while not holds():
             if time.monotonic() > deadline:
-                raise CeleryOpsError(
-                    f"The drill waited in vain for {what}",
-                    expected=f"{what} within {self.timeout:g} s",
-                    found=", ".join(f"{m.pod}: {m.role}, {m.state}, {m.replication}" for m in self.cluster.members()),
-                    remedy="Read the logs of the pods that are named.",
-                )
+                raise self._vain(what, self.timeout)
             time.sleep(_POLL)
+
+    def _vain(self, what: str, timeout: float) -> CeleryOpsError:
+        return CeleryOpsError(
+            f"The drill waited in vain for {what}",
+            expected=f"{what} within {timeout:g} s",
+            found=", ".join(f"{m.pod}: {m.role}, {m.state}, {m.replication}" for m in self.cluster.members()),
+            remedy="Read the logs of the pods that are named.",
+        )

@@ -169,6 +169,11 @@ class Cluster:
             self.api, self.namespace, pod, ["sh", "-s"], container=name or None, stdin=text, timeout=timeout
         )
 
+    @property
+    def container(self) -> str:
+        """The name of the servers' container."""
+        return str(self._container()["name"])
+
     def _container(self) -> Object:
         containers: list[Object] = self.stateful_set["spec"]["template"]["spec"]["containers"]
         listening = (

@@ -1,7 +1,7 @@
 # Copyright: The celeryops maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kills the Redis master of a cluster, time and again, under a client that writes."""
+"""Failures of Redis, Sentinel and proxy, made one after another under a client that writes."""
 
 from __future__ import annotations
 
@@ -10,152 +10,188 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.client import client_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import Hands
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round, Struck
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.waiter import wait_for
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import drill_writer
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import Cluster, find
-from ansible_collections.celeryops.platform.plugins.module_utils._redis.drill import Round, round_of
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.drill import round_of
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.survey import HEALTHY
 
-__all__ = ["POD", "PROCESS", "Writer", "run_rounds"]
+__all__ = ["Redis"]
 
-PROCESS, POD = "process", "pod"
-# The first process of a container cannot be killed from inside; with an init before it the server can.
-_KILL = r"""
-for process in /proc/[0-9]*; do
-  read -r name <"$process/comm" || continue
-  if [ "$name" = redis-server ] && [ "${process#/proc/}" -ne 1 ]; then kill -9 "${process#/proc/}"; exit 0; fi
-done
-echo "no redis-server beside the container's first process" >&2
-exit 4
-"""
-_PAUSE = 2.0
+Json = dict[str, Any]
+_PAUSE = 1.0
+# Seconds: that it writes before a failure; without one, until a failure counts as over; for one connection or answer
+_LEAD, _QUIET, _ANSWER = 1.0, 8.0, 2.0
+_INTERVAL = 0.02
+# In the client's pod: it has begun to write, and it may end
+_THERE = "import os, sys; sys.exit(not os.path.exists(sys.argv[1]))"
+_TOUCH = "import sys; open(sys.argv[1], 'w').close()"
 
 
-@dataclass(frozen=True)
-class Writer:
-    """Where the client runs and what it writes to: a container with Python, and the name that applications use."""
+@dataclass
+class Redis:
+    """``params``: the options of find(). ``image`` and ``python``: what the client runs in. An Engine of _drill."""
 
-    pod: str
-    container: str
+    api: Api
+    params: Mapping[str, Any]
+    hands: Hands
+    image: str
     python: str
-    host: str
-    port: int
-    replicas: int = 0
-    lead: float = 3.0
-    quiet: float = 5.0
-    most: float = 120.0
-    interval: float = 0.02
-    timeout: float = 2.0
+    timeout: float
+    pull_secrets: list[Json] = field(default_factory=list)
+    name: str = "redis"
+    _client: Json = field(default_factory=dict)
+    _began: str = ""
+    _cluster: Cluster | None = None
+    _mark: str = ""
+    _thread: threading.Thread | None = None
+    _answers: list[Json] = field(default_factory=list)
+    _failures: list[Exception] = field(default_factory=list)
 
-
-def run_rounds(api: Api, params: Mapping[str, Any], writer: Writer, kill: str, rounds: int) -> list[Round]:
-    """As many kills of whoever is the master. Each begins on a healthy group; raises CeleryOpsError when it is not."""
-    return [_round(api, params, writer, kill) for _number in range(rounds)]
-
-
-def _round(api: Api, params: Mapping[str, Any], writer: Writer, kill: str) -> Round:
-    cluster, victim = _healthy(api, params, writer.most)
-    answers: list[dict[str, Any]] = []
-    failures: list[Exception] = []
-
-    def write() -> None:
-        try:
-            answers.append(_write(api, cluster, writer))
-        except Exception as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    time.sleep(writer.lead)
-    killed_at = _kill(api, cluster, writer, victim, kill)
-    thread.join()
-    if failures:
-        raise failures[0]
-    _again, successor = _healthy(api, params, writer.most)
-    return round_of(kill, victim, successor, killed_at, answers[0])
-
-
-def _write(api: Api, cluster: Cluster, writer: Writer) -> dict[str, Any]:
-    options = {
-        "host": writer.host,
-        "port": writer.port,
-        "password": cluster.password,
-        "key": f"celeryops:drill:{secrets.token_hex(8)}",
-        "replicas": writer.replicas,
-        "interval": writer.interval,
-        "timeout": writer.timeout,
-        "least": writer.lead + writer.quiet,
-        "quiet": writer.quiet,
-        "most": writer.most,
-    }
-    # JSON is text of Python too where a string holds it.
-    text = f"{inspect.getsource(drill_writer)}\nmain(json.loads({json.dumps(options)!r}))\n"
-    done = _python(api, cluster, writer, text, writer.most + 60)
-    answer: dict[str, Any] = json.loads(done)
-    return answer
-
-
-def _python(api: Api, cluster: Cluster, writer: Writer, text: str, timeout: float) -> str:
-    command = [writer.python, "-"]
-    done = exec_in_pod(
-        api, cluster.namespace, writer.pod, command, container=writer.container, stdin=text, timeout=timeout
-    )
-    if done.rc != 0:
-        raise CeleryOpsError(
-            f"The drill's client in pod {writer.pod} failed",
-            expected="a container with Python that reaches Redis",
-            found=done.stderr.strip()[-500:] or f"exit status {done.rc}",
-            remedy="see that the pod runs, and that its own broker connection works",
-        )
-    return done.stdout
-
-
-def _kill(api: Api, cluster: Cluster, writer: Writer, victim: str, kill: str) -> float:
-    """When the master was killed, by the clock of the pod in which the client runs."""
-    clock = float(_python(api, cluster, writer, "import time; print(time.time())", 30))
-    since = time.monotonic()
-    if kill == POD:
-        api.delete(ObjectRef("v1", "Pod", victim, cluster.namespace), grace_seconds=0)
-    else:
-        _kill_process(cluster, victim)
-    return clock + (time.monotonic() - since)
-
-
-def _kill_process(cluster: Cluster, victim: str) -> None:
-    try:
-        done = cluster.shell(victim, _KILL, timeout=30)
-    except KubeError:
-        # The container may be gone before it could say how the command ended; what follows shows whether it is.
-        return
-    if done.rc == 4:
-        raise CeleryOpsError(
-            f"The server in pod {victim} cannot be killed from inside",
-            expected="an image whose first process is an init, such as catatonit",
-            found=done.stderr.strip(),
-            remedy="kill it from its node, or drill with pods",
-        )
-
-
-def _healthy(api: Api, params: Mapping[str, Any], patience: float) -> tuple[Cluster, str]:
-    """The cluster, and its master that everybody agrees on."""
-    end = time.monotonic() + patience
-    while True:
-        cluster = find(api, params)
-        survey = cluster.survey() if cluster else None
-        if cluster and survey and survey.master and survey.verdict == HEALTHY:
-            return cluster, survey.master.name
-        if time.monotonic() > end:
+    def refuse(self) -> None:
+        cluster, _master = self._healthy(0)
+        if not cluster.master_service:
             raise CeleryOpsError(
-                "Redis is not in the state in which a round of the drill begins and ends",
-                expected="one master that all others follow, and nobody who disagrees",
-                found="; ".join(survey.disagreements) if survey else "no such StatefulSet",
-                remedy="see celeryops.platform.redis_master_info; what it names has to heal first",
+                "Redis is not led to by a proxy",
+                expected=f"Service {self.params['proxy']['service']}, which leads a client to the master",
+                found="none",
+                remedy="the drill's client knows no other way to the master: drill in mode proxy of role redis",
             )
-        time.sleep(_PAUSE)
+
+    def open(self, avoid: str = "") -> None:
+        namespace = self.params["namespace"]
+        command = [self.python, "-c", "import time; time.sleep(14400)"]
+        name = f"celeryops-drill-redis-{secrets.token_hex(3)}"
+        pod = client_pod(name, namespace, self.image, command, avoid=avoid, imagePullSecrets=self.pull_secrets)
+        self._client = self.api.create(pod)
+        wait_for(self.api, [self._client], self.timeout)
+
+    def begin(self) -> None:
+        cluster, self._began = self._healthy(self.timeout)
+        self._cluster = cluster
+        self._answers, self._failures = [], []
+        self._mark = f"/tmp/celeryops-{secrets.token_hex(4)}"  # noqa: S108 - in a pod that has one tenant
+
+        def write() -> None:
+            try:
+                self._answers.append(self._write(cluster))
+            except Exception as error:
+                self._failures.append(error)
+
+        self._thread = threading.Thread(target=write, daemon=True)
+        self._thread.start()
+        self._until(lambda: bool(self._failures) or self._run([_THERE, self._mark]).rc == 0, "a client that writes")
+        if self._failures:
+            raise self._failures[0]
+        time.sleep(_LEAD)
+
+    def hit(self, kind: str, struck: Struck) -> str:
+        cluster = self._cluster or self._healthy(0)[0]
+        group = {"redis_sentinel_pod": cluster.watchers, "redis_proxy_pod": cluster.proxies}.get(kind)
+        masters = [pod for pod in cluster.pods if pod["metadata"]["name"] == self._began]
+        pods = masters if group is None else group.pods
+        if not pods:
+            raise CeleryOpsError(
+                f"there is nothing for {kind}", expected="a pod of that kind", found="none", remedy="drill another kind"
+            )
+        # The oldest: each has its turn.
+        victim = dict(min(pods, key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), pod["metadata"]["name"])))
+        if kind == "redis_master_process":
+            struck(self.hands.kill(victim, cluster.container))
+        else:
+            struck(None)
+            ref = ObjectRef("v1", "Pod", victim["metadata"]["name"], cluster.namespace)
+            self.api.delete(ref, grace_seconds=0, uid=victim["metadata"]["uid"])
+        return str(victim["metadata"]["name"])
+
+    def end(self, victim: str) -> Round:
+        self._run([_TOUCH, f"{self._mark}.end"])
+        if self._thread:
+            self._thread.join()
+        if self._failures:
+            raise self._failures[0]
+        _again, after = self._healthy(self.timeout)
+        answer = self._answers[0]
+        return round_of(victim, (self._began, after), answer["began"] + _LEAD / 2, answer)
+
+    def close(self) -> None:
+        if self._client:
+            meta = self._client["metadata"]
+            self.api.delete(ObjectRef("v1", "Pod", meta["name"], meta["namespace"]), grace_seconds=0)
+            self._client = {}
+
+    def waits(self) -> bool:
+        return False
+
+    def _write(self, cluster: Cluster) -> Json:
+        service = cluster.master_service or {}
+        options = {
+            "host": f"{service['metadata']['name']}.{cluster.suffix}",
+            "port": service["spec"]["ports"][0]["port"],
+            "password": cluster.password,
+            "key": f"celeryops:drill:{secrets.token_hex(8)}",
+            "replicas": 0,
+            "interval": _INTERVAL,
+            "timeout": _ANSWER,
+            "least": 0.0,
+            "quiet": _QUIET,
+            "most": self.timeout,
+            "mark": self._mark,
+        }
+        # JSON is text of Python too where a string holds it.
+        text = f"{inspect.getsource(drill_writer)}\nmain(json.loads({json.dumps(options)!r}))\n"
+        done = self._run(["-"], text, self.timeout + 60)
+        if done.rc != 0:
+            raise CeleryOpsError(
+                "The drill's client of Redis failed",
+                expected="a pod with Python that reaches Redis",
+                found=done.stderr.strip()[-500:] or f"exit status {done.rc}",
+                remedy="see that pods of the workers' image reach the broker, and that Redis comes back in time",
+            )
+        answer: Json = json.loads(done.stdout)
+        return answer
+
+    def _run(self, words: list[str], stdin: str | None = None, timeout: float = 60) -> Any:
+        """Python in the client's pod: a program and its arguments, or what it reads."""
+        meta = self._client["metadata"]
+        command = [self.python, *(words if stdin else ["-c", *words])]
+        return exec_in_pod(self.api, meta["namespace"], meta["name"], command, stdin=stdin, timeout=timeout)
+
+    def _healthy(self, patience: float) -> tuple[Cluster, str]:
+        """The cluster, and its master that everybody agrees on."""
+        end = time.monotonic() + patience
+        while True:
+            cluster = find(self.api, self.params)
+            survey = cluster.survey() if cluster else None
+            if cluster and survey and survey.master and survey.verdict == HEALTHY:
+                return cluster, survey.master.name
+            if time.monotonic() > end:
+                raise CeleryOpsError(
+                    "Redis is not in the state in which a round of a drill begins and ends",
+                    expected="one master that all others follow, and nobody who disagrees",
+                    found="; ".join(survey.disagreements) if survey else "no such StatefulSet",
+                    remedy="see celeryops.platform.redis_master_info; what it names has to heal first",
+                )
+            time.sleep(_PAUSE)
+
+    def _until(self, holds: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + self.timeout
+        while not holds():
+            if time.monotonic() > end:
+                raise CeleryOpsError(
+                    f"The drill waited in vain for {what}",
+                    expected=f"{what} within {self.timeout:g} s",
+                    found="none",
+                    remedy="see that pods of the workers' image reach the broker",
+                )
+            time.sleep(_PAUSE)

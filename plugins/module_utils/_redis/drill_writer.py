@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import sys
 import time
@@ -64,16 +65,21 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
     """Options: host, port, password, key; interval and timeout in seconds; replicas, to wait for before a write counts.
 
     It ends ``quiet`` seconds after the last failure, but not before ``least`` and not after ``most`` seconds, then
-    reads the list back. Answer: acknowledged, as numbers and Unix times; errors, as Unix times and words; kept.
+    reads the list back. With ``mark``, a path: it makes that file when the first write is acknowledged, and counts
+    the quiet seconds from when it finds one of that name with ``.end``. Answer: began, when the first write was
+    acknowledged; acknowledged, as numbers and Unix times; errors, as Unix times and words; kept.
     """
-    began = time.time()
+    began, last_error = time.time(), 0.0
+    mark, ending = options.get("mark"), None
     acknowledged: list[tuple[int, float]] = []
     errors: list[tuple[float, str]] = []
     number, connection = 0, None
     while True:
         now = time.time()
-        last_error = errors[-1][0] if errors else began
-        if now - began > options["most"] or (now - began > options["least"] and now - last_error > options["quiet"]):
+        if ending is None and (not mark or os.path.exists(f"{mark}.end")):  # noqa: PTH110 - less to import
+            ending = now if mark else began
+        quiet = ending is not None and now - max(last_error, ending) > options["quiet"]
+        if now - began > options["most"] or (now - began > options["least"] and quiet):
             break
         number += 1
         try:
@@ -82,13 +88,21 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
             if options["replicas"]:
                 _wait(connection, options)
             acknowledged.append((number, time.time()))
+            if len(acknowledged) == 1:
+                # Should nobody be left to delete it.
+                connection.ask("EXPIRE", options["key"], "86400")
+            if mark and len(acknowledged) == 1:
+                with open(mark, "w"):  # noqa: PTH123 - as above
+                    pass
         except (OSError, Refused, ValueError) as error:
-            errors.append((time.time(), _words(error)))
+            last_error = time.time()
+            errors.append((last_error, _words(error)))
             if connection is not None:
                 connection.close()
                 connection = None
         time.sleep(options["interval"])
-    return {"acknowledged": acknowledged, "errors": errors, "kept": _kept(options)}
+    first = acknowledged[0][1] if acknowledged else began
+    return {"began": first, "acknowledged": acknowledged, "errors": errors, "kept": _kept(options)}
 
 
 def _connect(options: dict[str, Any]) -> Connection:

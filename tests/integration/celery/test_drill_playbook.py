@@ -50,9 +50,17 @@ def play(*given: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+ELSEWHERE = {
+    "redis_mode": "external",
+    "redis_external": {"host": "redis.example.com"},
+    "postgresql_provider": "external",
+    "postgresql_external": {"host": "db.example.com", "database": "shop", "secret": {"name": "shop"}},
+}
+
+
 def failing(path: Path, **more: Any) -> str:
     """Allowed, where there is no cluster."""
-    program = [{"drill": "worker_kill"}, {"drill": "eviction"}]
+    program = [{"drill": "worker_kill"}, {"drill": "redis_master_pod"}, {"drill": "node_drain", "repetitions": 2}]
     variables = {"drill_allowed": True, "platform_kubeconfig": "/nowhere", "drill_report_path": str(path)}
     return json.dumps({**variables, "drill_program": program, **more})
 
@@ -63,14 +71,34 @@ def test_drills_that_fail_are_reported_before_the_play_fails(tmp_path: Path) -> 
     assert done.returncode != 0
     assert "drill_results" in done.stdout.partition("CUSTOM STATS")[2]
     text = path.read_text(encoding="utf-8")
-    assert "<title>Drills of jewelry-shop: 0 of 2 kept their budget</title>" in text
+    assert "<title>Drills of jewelry-shop: 0 of 3 kept their budget</title>" in text
     told = json.loads((tmp_path / "drills.json").read_text(encoding="utf-8"))
     assert [(drill["drill"], drill["outcome"]) for drill in told["drills"]] == [
         ("worker_kill", "stopped"),
-        ("eviction", "stopped"),
+        ("redis_master_pod", "stopped"),
+        ("node_drain", "stopped"),
     ]
     assert all("/nowhere" in drill["message"] for drill in told["drills"])
-    assert told["drills"][0]["budget"] == {"lost": 0, "run_twice": 0, "elsewhere": 60.0}
+    assert [drill["budget"] for drill in told["drills"]] == [
+        {"lost": 0, "run_twice": 0, "elsewhere": 60.0},
+        {"redis_gap": 10.0, "replica_writes": 0},
+        {"lost": 0},
+    ]
+    # The same as a table in the play's output
+    assert "redis_master_pod  stopped" in done.stdout
+
+
+def test_redis_and_postgresql_are_the_platforms_own_unless_told_otherwise() -> None:
+    """What the module is given where the inventory says nothing, and where somebody else runs them."""
+    given = ("--extra-vars", failing(Path("x"), drill_report_path=""), "-vvv")
+    own, others = (play(*given, *more).stdout for more in ((), ("--extra-vars", json.dumps(ELSEWHERE))))
+    assert "name: jewelry-shop-db" in own
+    assert "secret: jewelry-app.jewelry-shop-db.credentials.postgresql.acid.zalan.do" in own
+    assert "role: jewelry_app" in own
+    assert "master_name: mymaster" in own
+    for name in ("redis", "postgresql"):
+        assert f" {name}: null" in others
+        assert f" {name}: null" not in own
 
 
 def test_no_drill_is_held_whose_report_could_not_be_written(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,15 @@ from pathlib import Path
 import pytest
 from postgresql_place import NAME, OWNER, Place, image_of
 
-from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
-from ansible_collections.celeryops.platform.plugins.module_utils._postgres.drill import Report
-from ansible_collections.celeryops.platform.plugins.module_utils._postgres.drill_run import Drill, Target
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import Hands
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import (
+    FAILOVER,
+    IN_PLACE,
+    Round,
+    strike,
+    summary,
+)
+from ansible_collections.celeryops.platform.plugins.module_utils._postgres.drill_run import PostgreSQL, Target
 
 pytestmark = [pytest.mark.cluster, pytest.mark.heavy]
 
@@ -41,48 +48,53 @@ def place(make_place: Callable[..., Place]) -> Place:
 
 
 @pytest.fixture(scope="module")
-def drill(place: Place) -> Iterator[Drill]:
-    image = image_of(place.api, "StatefulSet", "jewelry-shop-db")
-    target = Target(f"{NAME}-pooler", OWNER["database"], OWNER["user"], OWNER["secret"], image)
-    with Drill(place.api, place.database, target) as drill:
-        yield drill
-    assert not place.exists("v1", "Pod", f"{NAME}-drill-writer")
+def engine(place: Place) -> Iterator[PostgreSQL]:
+    target = Target(f"{NAME}-pooler", OWNER["database"], OWNER["user"], OWNER["secret"])
+    # The pods on nodes run in what the nodes have, with Python: the cluster's own image.
+    hands = Hands(place.api, image_of(place.api, "StatefulSet", "jewelry-shop-db"), "python", 300)
+    engine = PostgreSQL(place.api, place.database, target, hands, 300)
+    engine.refuse()
+    assert engine.waits()
+    try:
+        engine.open()
+        yield engine
+    finally:
+        engine.close()
+        hands.close()
+    assert not place.api.list("v1", "Pod", place.namespace, label_selector="app.kubernetes.io/name=celeryops-drill")
     assert place.sql("SELECT to_regclass('celeryops_drill') IS NULL;") == "t"
 
 
-def told(report: Report) -> Report:
-    """Also for who reads the run's output, or collects it."""
-    print(report.as_dict())
+def struck(engine: PostgreSQL, kind: str, times: int) -> list[Round]:
+    """The rounds; their figures also for who reads the run's output, or collects it."""
+    rounds = [strike(engine, kind) for _number in range(times)]
+    told = json.dumps({"drill": kind, "writes": summary(rounds), "rounds": [one.report() for one in rounds]})
+    print(told)
     if folder := os.environ.get("DRILL_REPORTS"):
-        Path(folder, f"{report.kind}.json").write_text(str(report.as_dict()), encoding="utf-8")
-    return report
+        Path(folder, f"{kind}.json").write_text(told, encoding="utf-8")
+    return rounds
 
 
-def test_a_killed_primary_is_replaced_by_the_replica_that_commits_waited_for(drill: Drill) -> None:
-    report = told(drill.run("primary-process", 3))
-    assert [(one.lost, one.failover) for one in report.strikes] == [(0, True)] * 3
-    assert all(one.gap > 0 for one in report.strikes)
+def test_a_killed_primary_is_replaced_by_the_replica_that_commits_waited_for(engine: PostgreSQL) -> None:
+    rounds = struck(engine, "postgresql_primary_process", 3)
+    assert [(one.lost, one.kind) for one in rounds] == [(0, FAILOVER)] * 3
+    assert all(one.gap for one in rounds)
 
 
-def test_a_primary_that_is_asked_to_go_hands_over(drill: Drill) -> None:
-    report = told(drill.run("primary-eviction", 1))
-    assert [(one.lost, one.failover) for one in report.strikes] == [(0, True)]
+def test_a_primary_that_is_asked_to_go_hands_over(engine: PostgreSQL) -> None:
+    assert [(one.lost, one.kind) for one in struck(engine, "postgresql_primary_eviction", 1)] == [(0, FAILOVER)]
 
 
-def test_a_primary_whose_pod_is_gone_loses_nothing(drill: Drill) -> None:
+def test_a_primary_whose_pod_is_gone_loses_nothing(engine: PostgreSQL) -> None:
     # Who leads afterwards depends on how soon the pod is back.
-    report = told(drill.run("primary-pod", 1))
-    assert [one.lost for one in report.strikes] == [0]
-    assert report.strikes[0].gap > 0
+    (one,) = struck(engine, "postgresql_primary_pod", 1)
+    assert one.lost == 0
+    assert one.gap
 
 
-def test_a_pooler_that_is_gone_costs_one_reconnect(drill: Drill) -> None:
-    report = told(drill.run("pooler-pod", 1))
-    assert [(one.lost, one.failover) for one in report.strikes] == [(0, False)]
+def test_a_pooler_that_is_gone_costs_one_reconnect(engine: PostgreSQL) -> None:
+    assert [(one.lost, one.kind) for one in struck(engine, "postgresql_pooler_pod", 1)] == [(0, IN_PLACE)]
 
 
-def test_nobody_else_is_hit(drill: Drill, place: Place) -> None:
-    with pytest.raises(CeleryOpsError, match="'everything' is no failure that can be made"):
-        drill.strike("everything")
-    # What the failures left is what the role wants.
+def test_what_the_failures_left_is_what_the_role_wants(engine: PostgreSQL, place: Place) -> None:
     assert place.applied("--check") == 0

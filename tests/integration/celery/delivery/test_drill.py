@@ -15,8 +15,11 @@ from celery_running import Redis
 from delivery_running import LEASE, PODS, Book, Worker, container
 
 from ansible_collections.celeryops.platform.plugins.module_utils._celery.worker_pod import ask
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Budget, Kill
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.run import Ask, Plan, drill
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Kill
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget import Budget
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.load import Ask, Plan
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.run import hold as held
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.workers import Workers
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 Json = dict[str, Any]
@@ -59,7 +62,7 @@ class Pods:
     def wait_settled(self) -> None:
         self.scale(self.replicas)
 
-    def kill(self, victim: Json, python: str) -> Kill:
+    def kill(self, victim: Json) -> Kill:
         worker, at = self._of(victim), time.time()
         worker.kill()
         self.workers.remove(worker)
@@ -95,7 +98,7 @@ def worker_pod(redis: Redis) -> Ask:
 def hold(fleet: Callable[..., Worker], worker_pod: Ask, name: str, repetitions: int, **changes: str) -> Json:
     result: Json = {"rounds": []}
     plan = Plan(name, repetitions, tasks=24, task="kept.hold", shortest=0.1, longest=8, drain=60, budget=BUDGET)
-    drill(Pods(fleet, changes), worker_pod, plan, result)
+    held(Workers(Pods(fleet, changes), plan), worker_pod, plan, result)
     return result
 
 

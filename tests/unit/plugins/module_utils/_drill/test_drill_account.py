@@ -11,7 +11,6 @@ import pytest
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import (
     Account,
-    Budget,
     Event,
     Kill,
     account,
@@ -19,6 +18,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._drill.account 
     holds,
     problems,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget import KINDS, Budget, budget_of
 
 BUDGET = Budget()
 
@@ -121,3 +121,20 @@ def test_lengths_cover_the_range_and_repeat() -> None:
     assert max(lengths) <= 30
     assert min(lengths) < 0.2
     assert max(lengths) > 25
+
+
+def test_a_limit_that_there_is_none_of_is_not_held() -> None:
+    found = account(["a", "b"], [event("b", "started", "p", 1), event("b", "started", "q", 2)])
+    assert len(problems(found, BUDGET)) == 2
+    assert problems(found, Budget(lost=None, run_twice=None)) == []
+
+
+def test_each_kind_is_held_to_what_applies_to_it() -> None:
+    told = {kind: budget_of(kind, {"lost": 1, "redis_gap": None}).told() for kind in KINDS}
+    assert told["worker_kill"] == {"lost": 1, "run_twice": 0, "elsewhere": 60.0}
+    # What the master of Redis had not replicated is told, and no fault.
+    assert told["redis_master_pod"] == {"redis_gap": 10.0, "replica_writes": 0}
+    assert told["redis_proxy_pod"] == {"lost": 1, "redis_gap": 10.0, "replica_writes": 0}
+    assert told["postgresql_primary_pod"] == {"lost": 1, "run_twice": 0, "postgresql_gap": 20.0, "commits_lost": 0}
+    assert told["node_drain"] == {"lost": 1}
+    assert told["node_loss"] == {"lost": 1, "node_gap": 60.0, "commits_lost": 0, "replica_writes": 0}

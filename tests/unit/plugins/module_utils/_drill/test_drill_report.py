@@ -18,11 +18,13 @@ import yaml
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.report import page
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.results import passed, told
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.table import lines
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.write import write
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
 Json = dict[str, Any]
 RESULTS: list[Json] = yaml.safe_load((Path(__file__).parent / "data/results.yml").read_text(encoding="utf-8"))
+ENGINES: list[Json] = yaml.safe_load((Path(__file__).parent / "data/engines.yml").read_text(encoding="utf-8"))
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -123,6 +125,56 @@ def test_a_timeline_has_its_curves_marks_legend_and_axes() -> None:
     assert [hint.text for hint in eviction.iter(f"{SVG}title")] == ["eviction 1 at 2 s"]
 
 
+def test_writes_have_a_table_of_their_own_and_gaps_a_place_in_the_drawing() -> None:
+    text = page("jewelry-shop", told(ENGINES))
+    cells = [re.findall(r"<td[^>]*>(?:<a [^>]*>)?([^<]*)<", row) for row in re.findall(r"<tr><td.*?</tr>", text)]
+    assert cells == [
+        ["redis_master_process", "passed", "2", "120", "119", "1", "4", "-"],
+        ["node_loss", "failed", "1", "60", "60", "0 (0)", "0", "-"],
+        ["redis_master_process", "redis", "failover", "1", "6.25", "6.25 (10)", "6.25", "650", "2", "1", "0 (0)"],
+        ["redis_master_process", "redis", "in_place", "1", "2.5", "2.5 (10)", "2.5", "700", "0", "0", "0 (0)"],
+        ["node_loss", "postgresql", "failover", "1", "72.5", "72.5 (60)", "72.5", "900", "0 (0)", "0", "0 (0)"],
+        ["node_loss", "redis", "in_place", "1", "-", "- (60)", "-", "800", "0", "0", "0 (0)"],
+    ]
+    assert re.findall(r'<td class="over">([^<]*)<', text) == ["72.5 (60)"]
+    assert Reader(text).texts["h2"][0] == "Writes through failures, gaps in seconds"
+    assert text.count("Gaps hold the kubelets' wait before a restart: 1 s at most.") == 1
+    master, loss = drawings(text)
+    assert "no writes" in [words.text for words in master.iter(f"{SVG}text")]
+    areas = [area for area in master.iter(f"{SVG}rect") if area.find(f"{SVG}title") is not None]
+    # 688 units for 50 seconds, from 56 on
+    assert [(area.get("x"), area.get("width")) for area in areas] == [("126.2", "34.4"), ("468.8", "85.3")]
+    assert [hint.text for hint in loss.iter(f"{SVG}title")] == [
+        "no write to postgresql in round 1: 2 to 74.5 s",
+        "node loss 1 at 2 s",
+    ]
+
+
+def test_the_table_that_is_printed() -> None:
+    printed = lines(told([*ENGINES, *RESULTS[2:3]]))
+    rows = [re.split(r"  +", line) for line in printed]
+    assert rows[:4] == [
+        ["drill", "outcome", "rounds", "sent", "run", "lost", "run twice without a kill", "elsewhere"],
+        ["redis_master_process", "passed", "2", "120", "119", "1", "4", "-"],
+        ["node_loss", "failed", "1", "60", "60", "0 (of 0)", "0", "-"],
+        ["eviction", "stopped", "0", "60", "12", "- (of 0)", "- (of 0)", "- (of 60)"],
+    ]
+    assert rows[5][:6] == ["drill", "kind", "rounds", "gap p50", "p95", "max"]
+    assert rows[6][:6] == ["redis_master_process", "redis failover", "1", "6.25 s", "6.25 s (of 10)", "6.25 s"]
+    assert rows[8] == [
+        *("node_loss", "postgresql failover", "1", "72.5 s", "72.5 s (of 60)", "72.5 s"),
+        *("900", "0 (of 0)", "0", "0 (of 0)"),
+    ]
+    assert printed[-4:] == [
+        "Gaps hold the kubelets' wait before a restart: 1 s at most.",
+        "",
+        "node_loss: 95 % of the gaps of postgresql, failover, are within 72.5 s, 60 s allowed",
+        f"eviction: {RESULTS[2]['msg']}",
+    ]
+    # Where nobody wrote there is no table of it.
+    assert len(lines(told(RESULTS[:1]))) == 2
+
+
 def test_marks_of_many_rounds_are_drawn_and_those_numbered_that_can_be_read() -> None:
     marks = [{"round": number, "what": "disturbance", "seconds": number * 0.5} for number in range(1, 101)]
     crowded = {**RESULTS[0], "timeline": {**RESULTS[0]["timeline"], "marks": marks}}
@@ -169,6 +221,11 @@ def test_no_drill_at_all_and_drills_of_check_mode() -> None:
         {"timeline": {"begin": None, "samples": [[1, 2, 3, 4]], "marks": []}},
         {"timeline": {"begin": None, "samples": [{"seconds": 1, "sent": 1, "run": 0}], "marks": []}},
         {"timeline": {"begin": None, "samples": [], "marks": [{"round": 1, "what": "<b>", "seconds": 1}]}},
+        {"timeline": {**RESULTS[0]["timeline"], "gaps": [{"round": 1, "engine": "x", "seconds": 1, "until": 2}]}},
+        {"timeline": {**RESULTS[0]["timeline"], "gaps": [{"round": 1, "engine": "redis", "seconds": 3, "until": 2}]}},
+        {"writes": [{**ENGINES[0]["writes"][0], "kind": "<b>"}]},
+        {"writes": [{**ENGINES[0]["writes"][0], "lost": -1}]},
+        {"writes": [{**ENGINES[0]["writes"][0], "gap": {"p50": 1}}]},
         {"timeline": {**RESULTS[0]["timeline"], "samples": RESULTS[0]["timeline"]["samples"][::-1]}},
     ],
     ids=str,

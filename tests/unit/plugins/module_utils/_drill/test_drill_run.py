@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Budget, Kill
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Kill
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget import Budget
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.inside import busy
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.load import Ask, Plan
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.perform import plan_of
-from ansible_collections.celeryops.platform.plugins.module_utils._drill.run import DRILLS, Plan, drill
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.run import hold
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.workers import DRILLS, Workers
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.workload import settled
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
@@ -56,9 +59,9 @@ class Platform:
 
     def send(self, options: Mapping[str, Any]) -> list[tuple[str, float, float]]:
         sent = []
-        for hold in options["rounds"][0] if self.workers else []:
+        for seconds in options["rounds"][0] if self.workers else []:
             self.clock += 1
-            sent.append((f"{hold}-{self.clock}", hold, self.clock))
+            sent.append((f"{seconds}-{self.clock}", seconds, self.clock))
             self.note(sent[-1][0], "started", "pod-1")
         return sent
 
@@ -80,7 +83,7 @@ class Platform:
         if what.startswith(self.fail or "-"):
             raise CeleryOpsError("the cluster is gone")
 
-    def kill(self, victim: Json, python: str) -> Kill:
+    def kill(self, victim: Json) -> Kill:
         name = victim["metadata"]["name"]
         self.act(f"kill {name}")
         self.clock += 1
@@ -101,6 +104,10 @@ class Platform:
 
     def put_back(self) -> None:
         self.done.append("put back")
+
+
+def drill(platform: Platform, ask: Ask, plan: Plan, result: Json) -> None:
+    hold(Workers(platform, plan), ask, plan, result)
 
 
 def run(platform: Platform, name: str, repetitions: int = 1, **more: Any) -> Json:
@@ -229,6 +236,7 @@ OPTIONS: Json = {
     "shortest": 0.1,
     "longest": 30.0,
     "drain": 300.0,
+    "outage": 90.0,
     "python": "python",
     "budget": {"lost": None, "run_twice": 2, "elsewhere": None},
 }
@@ -241,7 +249,15 @@ def test_plan() -> None:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"allowed": False}, "drill_allowed"), ({"shortest": 40.0}, "shortest 40"), ({"shortest": 0.0}, "shortest 0")],
+    [
+        ({"allowed": False}, "drill_allowed"),
+        ({"shortest": 40.0}, "shortest 40"),
+        ({"shortest": 0.0}, "shortest 0"),
+        ({"repetitions": 0}, "repetitions from 1 to 100"),
+        ({"repetitions": 101}, "repetitions from 1 to 100"),
+        ({"outage": 0.0}, "outage above 0"),
+        ({"outage": 241.0}, "not above 240"),
+    ],
 )
 def test_plans_that_must_not_be_carried_out(change: Json, says: str) -> None:
     with pytest.raises(CeleryOpsError, match=says):

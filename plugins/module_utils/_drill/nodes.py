@@ -1,0 +1,226 @@
+# Copyright: The celeryops maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes of a cluster: cordoned, drained and given back, or cut off for some seconds."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible_collections.celeryops.platform.plugins.module_utils._drill import cut, hands
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.evict import evicted
+from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.podrun import run_pod
+
+__all__ = ["Nodes", "chosen", "evictable", "restart_backoff", "seconds_of", "unmanaged"]
+
+Json = dict[str, Any]
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+MIRROR = "kubernetes.io/config.mirror"
+PAUSE = 1.0
+# Seconds that a kubelet lets a container wait at most that ends again and again, unless it is told otherwise
+BACKOFF = 300.0
+
+
+def seconds_of(duration: str) -> float:
+    """A duration as Go writes it, such as 1m30s."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    return sum(float(figure) * units[unit] for figure, unit in re.findall(r"([\d.]+)(ms|h|m|s)", duration))
+
+
+def restart_backoff(api: Api) -> float | None:
+    """For how many seconds a killed container may have to wait for its restart; None where no kubelet may be asked."""
+    found = []
+    try:
+        for node in api.list("v1", "Node"):
+            path = f"/api/v1/nodes/{node['metadata']['name']}/proxy/configz"
+            given = (api.request("GET", path)["kubeletconfig"].get("crashLoopBackOff") or {}).get(
+                "maxContainerRestartPeriod"
+            )
+            found.append(seconds_of(given) if given else BACKOFF)
+    except (KubeError, KeyError, TypeError):
+        return None
+    return max(found, default=None)
+
+
+def _controller(pod: Json) -> Json | None:
+    owners = pod["metadata"].get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def _stays(pod: Json) -> bool:
+    """A pod that no drain touches: its node's own, a DaemonSet's, one that has ended, or a drill's."""
+    owner = _controller(pod) or {}
+    return (
+        MIRROR in (pod["metadata"].get("annotations") or {})
+        or owner.get("kind") in ("DaemonSet", "Node")
+        or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+        or pod["metadata"]["namespace"] == hands.NAMESPACE
+    )
+
+
+def evictable(pods: Sequence[Json]) -> list[Json]:
+    return [pod for pod in pods if not _stays(pod) and _controller(pod)]
+
+
+def unmanaged(pods: Sequence[Json]) -> list[str]:
+    """Pods that nobody would bring back."""
+    return [
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for pod in pods
+        if not _stays(pod) and not _controller(pod)
+    ]
+
+
+def _ready(node: Json) -> bool:
+    conditions = node.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _usable(node: Json) -> bool:
+    return _ready(node) and not node["spec"].get("unschedulable")
+
+
+def chosen(nodes: Sequence[Json], wanted: Sequence[str], *, loss: bool) -> list[str]:
+    """The nodes that are drilled, by name; all that may be where none is named.
+
+    Raises CeleryOpsError for one that must not: not well, cordoned by somebody else, or, where it would be lost, one
+    that the API server may run on, without which nobody could see what happens.
+    """
+    by_name = {node["metadata"]["name"]: node for node in nodes}
+    may = [
+        name
+        for name, node in sorted(by_name.items())
+        if _usable(node) and not (loss and CONTROL_PLANE in (node["metadata"].get("labels") or {}))
+    ]
+    usable = sum(map(_usable, nodes))
+    wrong = [name for name in wanted if name not in may]
+    if wrong or not may or usable < 2:
+        what = "nodes outside of the control plane" if loss else "nodes"
+        raise CeleryOpsError(
+            "these nodes cannot be drilled",
+            expected=f"{what}, ready and not cordoned, with another one to take their pods",
+            found=f"{', '.join(wrong) or 'nobody'} asked for that is not; {', '.join(may) or 'none'} that may be",
+            remedy="correct nodes, or bring the nodes up and uncordon them first",
+        )
+    return list(wanted) or may
+
+
+class Nodes:
+    """``timeout``: seconds for a node to be empty, and for what ran on it to be whole again."""
+
+    def __init__(self, api: Api, timeout: float) -> None:
+        self.api = api
+        self.timeout = timeout
+        self.cordoned: set[str] = set()
+
+    def all(self) -> list[Json]:
+        return self.api.list("v1", "Node")
+
+    def pods(self, node: str) -> list[Json]:
+        return self.api.list("v1", "Pod", field_selector=f"spec.nodeName={node}")
+
+    def refuse(self, names: Sequence[str]) -> None:
+        """Raises CeleryOpsError for nodes whose drain would take away what nobody brings back."""
+        lone = [pod for name in names for pod in unmanaged(self.pods(name))]
+        if lone:
+            raise CeleryOpsError(
+                "a drain would remove pods for good",
+                expected="pods that a controller replaces",
+                found=", ".join(lone),
+                remedy="delete them, or name other nodes in nodes",
+            )
+
+    def drain(self, name: str) -> int:
+        """Cordons the node and evicts everything that is evictable; how many pods. They are gone when this returns."""
+        self.cordoned.add(name)
+        self._cordon(name, on=True)
+        victims = evictable(self.pods(name))
+        waiting = list(victims)
+
+        def empty() -> bool:
+            waiting[:] = [pod for pod in waiting if not evicted(self.api, pod)]
+            uids = {pod["metadata"]["uid"] for pod in self.pods(name)}
+            return not waiting and not any(pod["metadata"]["uid"] in uids for pod in victims)
+
+        def left() -> str:
+            names = [pod["metadata"]["name"] for pod in waiting]
+            return f"held back by disruption budgets: {', '.join(names)}" if names else "pods that take long to end"
+
+        self._wait(empty, f"an empty node {name}", left)
+        return len(victims)
+
+    def uncordon(self, name: str) -> None:
+        self._cordon(name, on=False)
+        self.cordoned.discard(name)
+
+    def put_back(self) -> None:
+        for name in sorted(self.cordoned):
+            self.uncordon(name)
+
+    def _cordon(self, name: str, *, on: bool) -> None:
+        body = {"spec": {"unschedulable": True if on else None}}
+        self.api.patch(ObjectRef("v1", "Node", name), body, field_manager=hands.MANAGER)
+
+    def owners(self, name: str) -> list[ObjectRef]:
+        """The controllers of what runs on a node, which have all their pods again when it is over."""
+        found = {
+            ObjectRef(owner["apiVersion"], owner["kind"], owner["name"], pod["metadata"]["namespace"])
+            for pod in evictable(self.pods(name))
+            if (owner := _controller(pod)) and owner["kind"] in ("ReplicaSet", "StatefulSet")
+        }
+        return sorted(found, key=str)
+
+    def wait_whole(self, name: str, owners: Sequence[ObjectRef]) -> None:
+        """The node is ready, and so are all pods of these controllers."""
+        lacking: list[str] = []
+
+        def whole() -> bool:
+            node = self.api.get(ObjectRef("v1", "Node", name))
+            lacking[:] = [] if node and _ready(node) else [f"Node {name}"]
+            for ref in owners:
+                found = self.api.get(ref)
+                if found and found.get("status", {}).get("readyReplicas", 0) < found["spec"].get("replicas", 1):
+                    lacking.append(str(ref))
+            return not lacking
+
+        self._wait(whole, f"what ran on node {name}", lambda: f"not ready: {', '.join(lacking)}")
+
+    def cut(self, name: str, image: str, python: str, seconds: float) -> Json:
+        """Nothing reaches or leaves the node for so long; what the pod there told when it was over."""
+        node = self.api.get(ObjectRef("v1", "Node", name)) or {}
+        known = [one["address"] for one in node.get("status", {}).get("addresses") or [] if one["type"] != "Hostname"]
+        options = json.dumps({"addresses": known, "seconds": seconds})
+        text = f"{inspect.getsource(cut)}\nmain(json.loads({options!r}))\n"
+        command = [python, "-c", text]
+        pod = hands.pod("cut", name, image, command, hostNetwork=True)
+        done = run_pod(self.api, pod, timeout=seconds + self.timeout)
+        lines = [line for line in done.log.splitlines() if line.startswith("{")]
+        if done.exit_code != 0 or not lines:
+            raise CeleryOpsError(
+                f"node {name} could not be cut off",
+                expected="a kernel with nftables for devices, and a privileged pod that may use it",
+                found=done.log.strip()[-500:] or f"exit status {done.exit_code}",
+                remedy="drill with node_drain there",
+            )
+        told: Json = json.loads(lines[-1])
+        return told
+
+    def _wait(self, ready: Callable[[], bool], what: str, found: Callable[[], str]) -> None:
+        end = time.monotonic() + self.timeout
+        while not ready():
+            if time.monotonic() > end:
+                raise CeleryOpsError(
+                    f"the drill waited in vain for {what}",
+                    expected=f"{what} within {self.timeout:g} s",
+                    found=found(),
+                    remedy="kubectl describe what is named, or raise timeout",
+                )
+            time.sleep(PAUSE)
