@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
 from ansible_collections.celeryops.platform.plugins.module_utils._doctor.snapshot import Snapshot
@@ -24,7 +24,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import probe
 
-__all__ = ["ask", "place_of", "visit"]
+__all__ = ["ask", "place_of", "trust_of", "visit"]
 
 Json = dict[str, Any]
 Note = Callable[[str, CeleryOpsError | str], None]  # pylint: disable=unsupported-binary-operation
@@ -188,7 +188,19 @@ def _target(url: str, connections: int) -> probe.Target | None:
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         return None
     database = parts.path.strip("/")
-    return probe.Target(parts.hostname, port, int(database) if database.isdigit() else 0, connections)
+    options = trust_of(url) if parts.scheme == "rediss" else ()
+    return probe.Target(parts.hostname, port, int(database) if database.isdigit() else 0, connections, options)
+
+
+def trust_of(url: str) -> tuple[str, ...]:
+    """redis-cli's options for what a URL says of TLS.
+
+    Pods of role redis have the authority's certificate where those of the application have it.
+    """
+    said = dict(parse_qsl(urlsplit(url).query))
+    if said.get("ssl_cert_reqs", "").lower() in ("none", "cert_none"):
+        return ("--tls", "--insecure")
+    return ("--tls", *(("--cacert", said["ssl_ca_certs"]) if "ssl_ca_certs" in said else ()))
 
 
 def _redis_pod(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) -> tuple[str, str] | None:

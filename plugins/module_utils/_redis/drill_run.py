@@ -87,6 +87,7 @@ def _write(api: Api, cluster: Cluster, writer: Writer) -> dict[str, Any]:
         "host": writer.host,
         "port": writer.port,
         "password": cluster.password,
+        "ca": cluster.ca,
         "key": f"celeryops:drill:{secrets.token_hex(8)}",
         "replicas": writer.replicas,
         "interval": writer.interval,
