@@ -11,8 +11,9 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
 from ansible_collections.celeryops.platform.plugins.module_utils._doctor.snapshot import Snapshot
@@ -136,7 +137,10 @@ def ask(
         return []
     pod, container = here
     mark, seconds = secrets.token_hex(8), max(1, int(wish.within))
-    wanted = [target for _url_, _names, target in targets]
+    trust = next(trust_of(one) for one in raw["Pod"] if one["metadata"]["name"] == pod)
+    wanted = [
+        replace(target, options=trust) if url.startswith("rediss:") else target for url, _names, target in targets
+    ]
     script = probe.script(wanted, _password(seen, secrets_, targets[0][1]), mark=mark, seconds=seconds)
     limit = probe.total_timeout(wanted, seconds)
     try:
@@ -188,19 +192,19 @@ def _target(url: str, connections: int) -> probe.Target | None:
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         return None
     database = parts.path.strip("/")
-    options = trust_of(url) if parts.scheme == "rediss" else ()
-    return probe.Target(parts.hostname, port, int(database) if database.isdigit() else 0, connections, options)
+    return probe.Target(parts.hostname, port, int(database) if database.isdigit() else 0, connections)
 
 
-def trust_of(url: str) -> tuple[str, ...]:
-    """redis-cli's options for what a URL says of TLS.
+def trust_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """redis-cli's options in this pod for a URL that speaks of TLS.
 
-    Pods of role redis have the authority's certificate where those of the application have it.
+    One of role redis knows the authority's certificate; in another, whom the application trusts is not to be had.
     """
-    said = dict(parse_qsl(urlsplit(url).query))
-    if said.get("ssl_cert_reqs", "").lower() in ("none", "cert_none"):
-        return ("--tls", "--insecure")
-    return ("--tls", *(("--cacert", said["ssl_ca_certs"]) if "ssl_ca_certs" in said else ()))
+    for container in pod["spec"]["containers"]:
+        for variable in container.get("env") or ():
+            if variable["name"] == "REDIS_TLS":
+                return ("--tls", "--cacert", f"{variable['value']}/ca.crt")
+    return ("--tls", "--insecure")
 
 
 def _redis_pod(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) -> tuple[str, str] | None:

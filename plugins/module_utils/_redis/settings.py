@@ -182,7 +182,7 @@ def _external(settings: Settings) -> Iterator[Conflict]:
     external = settings["external"]
     if not external.get("host"):
         yield Conflict("redis_external.host in mode external", "none", "Name the Redis, or choose another redis_mode.")
-    if settings.get("tls_secret"):
+    if settings["tls_secret"]:
         yield Conflict(
             "no redis_tls_secret in mode external, where redis_external.tls says it",
             str(settings["tls_secret"]),

@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
+
+from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
+from ansible_collections.celeryops.platform.plugins.module_utils._beat.argspec import APP_ARGS
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import find
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import CA_FILE
 
 ROLES = Path(__file__).resolve().parents[4] / "roles"
 TEMPLATES = ("redis.yml.j2", "sentinel.yml.j2", "proxy.yml.j2", "running.yml.j2")
@@ -147,8 +155,6 @@ def test_each_check_of_the_proxy_wants_the_name_of_whom_it_asks(secured: Json) -
 
 
 def test_the_application_finds_the_authority_where_its_urls_say(secured: Json) -> None:
-    from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import CA_FILE
-
     for volumes, container in (
         *((secured["volumes"], one) for one in secured["init"]),
         (secured["job"]["volumes"], {"volumeMounts": secured["job"]["volume_mounts"]}),
@@ -157,6 +163,45 @@ def test_the_application_finds_the_authority_where_its_urls_say(secured: Json) -
         assert volume["secret"] == {"secretName": "our-tls", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
         folders = [one["mountPath"] for one in container["volumeMounts"] if one["name"] == volume["name"]]
         assert [f"{folder}/ca.crt" for folder in folders] == [CA_FILE]
+
+
+@dataclass
+class Found:
+    """The part of the API server that is asked for them."""
+
+    objects: Json
+
+    def get(self, ref: ObjectRef) -> Json | None:
+        if ref.kind == "Secret":
+            return {"data": {"password": "", "ca.crt": base64.b64encode("für uns\nPEM".encode()).decode()}}
+        return dict(self.objects.get(f"{ref.kind}/{ref.name}") or {}) or None
+
+    def list(self, *_words: str, **_options: str) -> list[Json]:
+        return []
+
+
+def test_the_modules_find_out_whether_servers_speak_tls(plain: Json, secured: Json) -> None:
+    params = {
+        "namespace": "shop",
+        "statefulset": "redis",
+        "port": 6379,
+        "cluster_domain": "cluster.local",
+        "timeout": 3,
+    }
+    params |= {"password_secret": {"name": "redis-auth", "key": "password"}, "sentinel": {"statefulset": "none"}}
+    without, cluster = (find(cast(Api, Found(place["objects"])), params) for place in (plain, secured))
+    assert without is not None
+    assert cluster is not None
+    assert (without.ca, without.client_options) == ("", ())
+    # Python takes nothing but ASCII.
+    assert (cluster.ca, cluster.client_options) == ("fr uns\nPEM", ("--tls", "--cacert", CA_FILE))
+
+
+def test_a_pod_that_lives_as_long_as_a_task_has_it_too(secured: Json) -> None:
+    params = {name: option.get("default") for name, option in APP_ARGS.items()} | secured["job"]
+    spec = shipment.manifest("look", params, {})["spec"]
+    assert spec["volumes"] == secured["job"]["volumes"]
+    assert spec["containers"][0]["volumeMounts"] == secured["job"]["volume_mounts"]
 
 
 def test_what_is_stopped_is_all_pods_after_who_would_make_them_anew(secured: Json) -> None:
