@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from helpers.certificates import authority, certify
 
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.certificate import KEYS, Verdict, examine
 
+ROOT = Path(__file__).resolve().parents[5]
 END = "shop.svc.cluster.local"
 NAMES = [f"redis-master.{END}", f"redis-0.redis-headless.{END}", f"redis-2.redis-headless.{END}"]
 SAID = (f"DNS:redis-master.{END}", f"DNS:*.redis-headless.{END}")
@@ -96,3 +99,21 @@ def test_what_only_stricter_clients_refuse_is_no_fault(tmp_path: Path) -> None:
     verdict = examine(data(folder), NAMES)
     assert verdict.faults == ()
     assert "key usage" in verdict.later
+
+
+def test_what_the_guide_makes_by_hand_is_accepted(tmp_path: Path) -> None:
+    """Its lines as they stand there, with a kubectl that only looks whether it is given files that exist."""
+    page = (ROOT / "docs/docsite/rst/redis.rst").read_text(encoding="utf-8")
+    text = textwrap.dedent(page.partition("The same by hand:")[2].partition(".. code-block:: shell\n")[2])
+    lines = text.partition("\n\nBefore anything")[0]
+    assert lines.count("openssl") == 3
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        '#!/bin/sh\nshift 6\nfor word; do cat "${word#--from-file=}" || exit 1; done\n', encoding="utf-8"
+    )
+    kubectl.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["/bin/sh", "-euc", lines], cwd=tmp_path, env={"PATH": path}, check=True, capture_output=True)
+    names = [*NAMES, f"redis.{END}", *(f"redis-sentinel-{number}.redis-sentinel.{END}" for number in range(3))]
+    verdict = examine(data(tmp_path), [name.replace("shop.", "jewelry-shop.", 1) for name in names])
+    assert (verdict.faults, verdict.later) == ((), "")
