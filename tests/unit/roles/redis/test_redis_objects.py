@@ -131,6 +131,14 @@ def test_with_one_every_pod_has_what_it_needs_of_it(secured: Json, workload: str
     assert environment(spec)["LOCALDOMAIN"] == ""
 
 
+def test_sentinel_is_asked_whether_it_lives_in_a_way_that_it_does_not_log(plain: Json, secured: Json) -> None:
+    for objects, how in ((plain["objects"], "tcpSocket"), (secured["objects"], "exec")):
+        (container,) = pod(objects, WORKLOADS[1])["containers"]
+        for probe, seconds in (("startupProbe", 1), ("livenessProbe", 10)):
+            assert how in container[probe]
+            assert container[probe]["periodSeconds"] == seconds
+
+
 def test_no_name_has_a_dot_at_its_end_that_no_certificate_has(secured: Json) -> None:
     variables = environment(pod(secured["objects"], WORKLOADS[0]))
     for name in ("REDIS_HOSTS", "SENTINEL_HOSTS"):
