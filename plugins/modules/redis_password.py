@@ -41,7 +41,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tls:
-  description: Whether the servers of the StatefulSet speak TLS.
+  description: Whether the servers of the StatefulSet speak TLS; null where there is no such StatefulSet.
   type: bool
   returned: success
   sample: false

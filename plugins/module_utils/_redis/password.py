@@ -58,7 +58,7 @@ def introduce(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[
     if cluster and changed and not check_mode:
         for pod in cluster.watchers.pods:
             _tell(cluster, pod["metadata"]["name"])
-    return {"changed": changed, "pods": pods, "tls": bool(cluster and cluster.ca)}
+    return {"changed": changed, "pods": pods, "tls": None if cluster is None else bool(cluster.ca)}
 
 
 def _each(cluster: Cluster, check_mode: bool) -> list[dict[str, str]]:
@@ -67,7 +67,7 @@ def _each(cluster: Cluster, check_mode: bool) -> list[dict[str, str]]:
 
 
 def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
-    seconds, options = cluster.timeout, cluster.client_options
+    seconds, options = cluster.timeout, _options(cluster)
     text = script(cluster.password, port=cluster.port, seconds=seconds, add=not check_mode, options=options)
     done = cluster.shell(pod, text, timeout=5.0 * cluster.timeout)
     if done.rc != 0:
@@ -80,10 +80,15 @@ def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
     return {"name": pod, "password": done.stdout.strip()}
 
 
+def _options(cluster: Cluster) -> tuple[str, ...]:
+    """Each pod asks its own server, which is to hear of a password whether its certificate still holds or not."""
+    return ("--tls", "--insecure") if cluster.ca else ()
+
+
 def _tell(cluster: Cluster, pod: str) -> None:
     """A Sentinel signs in with the new password, which all servers accept now, those that restart too."""
     port, master = cluster.sentinel["port"], shlex.quote(cluster.sentinel["master_name"])
-    options = " ".join(("redis-cli", *map(shlex.quote, cluster.client_options)))
+    options = " ".join(("redis-cli", *_options(cluster)))
     words = f"{options} --no-auth-warning -p {port} -x SENTINEL SET {master} auth-pass"
     text = f"printf %s {shlex.quote(cluster.password)} | timeout {cluster.timeout} {words}; exit 0\n"
     said = cluster.shell(pod, text, timeout=5.0 * cluster.timeout, container="").stdout.strip()

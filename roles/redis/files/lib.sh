@@ -35,7 +35,7 @@ listen() {
   echo "tls-cert-file $REDIS_TLS/tls.crt"
   echo "tls-key-file $REDIS_TLS/tls.key"
   echo "tls-ca-cert-file $REDIS_TLS/ca.crt"
-  # Who a client is says the password.
+  # The password says who a client is.
   echo "tls-auth-clients no"
   # Connections to other servers, of Sentinels too.
   echo "tls-replication yes"

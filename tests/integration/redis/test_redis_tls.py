@@ -80,7 +80,7 @@ def test_what_the_modules_ask(ha: Platform) -> None:
     encrypted, refused = probe.parse(done.stdout, 2, MARK)
     assert [(answer.role, answer.writable, answer.error) for answer in encrypted] == [("master", True, "")] * 2
     assert [answer.role for answer in refused] == [""]
-    asked = password.script(ha.password, port=ha.port, seconds=3, add=False, options=options(ha))
+    asked = password.script(ha.password, port=ha.port, seconds=3, add=False, options=("--tls", "--insecure"))
     asked = asked.replace("redis-cli ", f"redis-cli -h {HOSTS[0]} ")
     environment = ha.environment("redis-0")
     done = subprocess.run(["/bin/sh", "-s"], input=asked, env=environment, capture_output=True, text=True, check=True)
