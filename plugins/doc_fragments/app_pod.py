@@ -45,6 +45,16 @@ options:
     type: list
     elements: dict
     default: []
+  volumes:
+    description: Volumes of the pod, in Kubernetes form.
+    type: list
+    elements: dict
+    default: []
+  volume_mounts:
+    description: Where the container has them, in Kubernetes form.
+    type: list
+    elements: dict
+    default: []
   pod_security_context:
     description: Security context of the pod, in Kubernetes form.
     type: dict

@@ -14,7 +14,10 @@ options:
     type: str
     required: true
   statefulset:
-    description: Name of the StatefulSet whose pods are the Redis servers.
+    description:
+      - Name of the StatefulSet whose pods are the Redis servers.
+      - Where these have a Secret mounted at the folder that their environment variable E(REDIS_TLS) names, as role
+        redis makes it, they and the Sentinels speak TLS, and C(ca.crt) of that Secret is the authority's certificate.
     type: str
     default: redis
   port:

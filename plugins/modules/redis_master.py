@@ -44,6 +44,12 @@ options:
     description: Number of the Redis database for messages and results.
     type: int
     default: 0
+  ca_file:
+    description:
+      - Where the application's pods find the certificate of the authority, for servers that speak TLS as those of role
+        redis do with C(redis_tls_secret). It becomes part of the URL; O(external) has one of its own.
+    type: str
+    default: /etc/redis-tls/ca.crt
 attributes:
   check_mode:
     description: >-
@@ -129,7 +135,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
     connect,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.argspec import CLIENT_ARGS, REDIS_ARGS
-from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import MODES
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import CA_FILE, MODES
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.owner import settle
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import REDIS_IMPORT_ERROR
 
@@ -137,6 +143,7 @@ ARGS = {
     "mode": {"type": "str", "choices": list(MODES), "default": "proxy"},
     "config_map": {"type": "str", "default": "app-config"},
     "database": {"type": "int", "default": 0},
+    "ca_file": {"type": "str", "default": CA_FILE},
 }
 
 

@@ -40,6 +40,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+tls:
+  description: Whether the servers of the StatefulSet speak TLS; null where there is no such StatefulSet.
+  type: bool
+  returned: success
+  sample: false
 pods:
   description:
     - The running pods. C(password) is V(accepted) when it was already, V(added), or V(missing) in check mode.

@@ -63,6 +63,10 @@ RUN = {
         "tests/integration/postgresql/test_postgresql_rotation.py",
         "postgresql_rotate=True",
     ),
+    "kubectl -n jewelry-shop create secret generic redis-tls": (
+        "tests/unit/plugins/module_utils/_redis/test_redis_certificate.py",
+        "kubectl",
+    ),
     "kubectl exec deployment/celery-beat -- celery celeryops-probe": (
         "tests/integration/celery/test_probe_command.py",
         "celeryops-probe",

@@ -1,7 +1,7 @@
 """Reads settings from the environment and reports everything that is wrong with it at once."""
 
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
@@ -86,6 +86,12 @@ class Environment:
 def url_with_password(url: str, password: str, user: str = "") -> str:
     """`url` with user and percent-encoded password; `;` separates several, as Celery's sentinel URLs do."""
     return ";".join(_one_url_with_password(part, password, user) for part in url.split(";"))
+
+
+def tls_of(url: str) -> dict[str, str]:
+    """What a URL says of TLS, such as ssl_cert_reqs and ssl_ca_certs; of several the first, for all say the same."""
+    first = url.split(";", maxsplit=1)[0]
+    return {key: value for key, value in parse_qsl(urlsplit(first).query) if key.startswith("ssl_")}
 
 
 def _one_url_with_password(url: str, password: str, user: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kombu import Queue
 
-from config.env import Environment
+from config.env import Environment, tls_of
 from config.priorities import DEFAULT, STEPS, redis_priority
 from config.sentry import start_sentry
 
@@ -134,15 +134,19 @@ CELERY_TASK_ROUTES = {
 # Celery: connections. Without timeouts a black hole is silent for minutes and the worker ignores SIGTERM.
 SOCKET_TIMEOUT = env.integer("REDIS_SOCKET_TIMEOUT", 5, minimum=1)
 VISIBILITY_TIMEOUT = env.integer("CELERY_VISIBILITY_TIMEOUT", 600, minimum=10)
-# Only sentinel:// URLs make use of it. The Sentinels want the password themselves, which is not taken from the URL.
+# Only sentinel:// URLs make use of it. The Sentinels want the password themselves, which is not taken from the URL; and
+# what the URL says of TLS reaches neither them nor the result backend.
+_tls = tls_of(CELERY_RESULT_BACKEND) if CELERY_RESULT_BACKEND.startswith("sentinel:") else {}
 _sentinel: dict[str, object] = {
     "master_name": env.text("REDIS_SENTINEL_MASTER", "mymaster"),
     "sentinel_kwargs": {
         "password": _redis_login[0] or None,
         "socket_timeout": SOCKET_TIMEOUT,
         "socket_connect_timeout": SOCKET_TIMEOUT,
+        **({"ssl": True, **_tls} if _tls else {}),
     },
 }
+CELERY_REDIS_BACKEND_USE_SSL = _tls or None
 CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = _sentinel if CELERY_RESULT_BACKEND.startswith("sentinel:") else {}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     **(_sentinel if CELERY_BROKER_URL.startswith("sentinel:") else {}),

@@ -104,6 +104,15 @@ def test_user_and_password_are_put_into_the_url(url: str, login: tuple[str, ...]
     assert url_with_password(url, *login) == composed
 
 
+def test_of_several_urls_the_first_says_whom_to_trust() -> None:
+    from config.env import tls_of
+
+    trust = "ssl_cert_reqs=required&ssl_ca_certs=/etc/redis-tls/ca.crt"
+    urls = ";".join(f"sentinel://:p%3B@{name}:26379/0?{trust}" for name in "ab")
+    assert tls_of(urls) == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/etc/redis-tls/ca.crt"}
+    assert tls_of("sentinel://a:26379/0;sentinel://b:26379/0") == {}
+
+
 @pytest.mark.parametrize(
     ("change", "identifier"),
     [

@@ -22,6 +22,8 @@ APP_ARGS: dict[str, Any] = {
     "config_maps": {"type": "list", "elements": "str", "default": []},
     "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "env": {"type": "list", "elements": "dict", "default": []},
+    "volumes": {"type": "list", "elements": "dict", "default": []},
+    "volume_mounts": {"type": "list", "elements": "dict", "default": []},
     "pod_security_context": {"type": "dict", "default": {"runAsNonRoot": True, "runAsUser": 1000}},
     "security_context": {
         "type": "dict",

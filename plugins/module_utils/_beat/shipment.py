@@ -146,6 +146,7 @@ def manifest(name: str, params: Mapping[str, Any], environment: Mapping[str, str
         ],
         "resources": params["resources"],
         "securityContext": params["security_context"],
+        "volumeMounts": params["volume_mounts"],
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     return {
@@ -162,6 +163,7 @@ def manifest(name: str, params: Mapping[str, Any], environment: Mapping[str, str
             "automountServiceAccountToken": False,
             "securityContext": params["pod_security_context"],
             "containers": [container],
+            "volumes": params["volumes"],
         },
     }
 

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +25,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import probe
 
-__all__ = ["ask", "place_of", "visit"]
+__all__ = ["ask", "place_of", "trust_of", "visit"]
 
 Json = dict[str, Any]
 Note = Callable[[str, CeleryOpsError | str], None]  # pylint: disable=unsupported-binary-operation
@@ -136,7 +137,10 @@ def ask(
         return []
     pod, container = here
     mark, seconds = secrets.token_hex(8), max(1, int(wish.within))
-    wanted = [target for _url_, _names, target in targets]
+    trust = next(trust_of(one) for one in raw["Pod"] if one["metadata"]["name"] == pod)
+    wanted = [
+        replace(target, options=trust) if url.startswith("rediss:") else target for url, _names, target in targets
+    ]
     script = probe.script(wanted, _password(seen, secrets_, targets[0][1]), mark=mark, seconds=seconds)
     limit = probe.total_timeout(wanted, seconds)
     try:
@@ -189,6 +193,18 @@ def _target(url: str, connections: int) -> probe.Target | None:
         return None
     database = parts.path.strip("/")
     return probe.Target(parts.hostname, port, int(database) if database.isdigit() else 0, connections)
+
+
+def trust_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """redis-cli's options in this pod for a URL that speaks of TLS.
+
+    One of role redis knows the authority's certificate; in another, whom the application trusts is not to be had.
+    """
+    for container in pod["spec"]["containers"]:
+        for variable in container.get("env") or ():
+            if variable["name"] == "REDIS_TLS":
+                return ("--tls", "--cacert", f"{variable['value']}/ca.crt")
+    return ("--tls", "--insecure")
 
 
 def _redis_pod(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) -> tuple[str, str] | None:

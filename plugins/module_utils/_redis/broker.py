@@ -22,6 +22,7 @@ __all__ = [
     "make_plan",
     "owners_of",
     "redacted",
+    "scheme_of",
     "target_of",
 ]
 
@@ -77,14 +78,14 @@ def redacted(url: str) -> str:
     return re.sub(r"//.*@", "//(credentials)@", url)
 
 
-def target_of(url: str | None) -> Target | None:
-    """Where a client would connect, or nothing when the text is no Redis URL."""
+def target_of(url: str | None, scheme: str = "redis") -> Target | None:
+    """Where a client would connect, or nothing when the text is no URL of Redis with this ``scheme``."""
     if not url:
         return None
     try:
         parts = urlsplit(url)
         database = parts.path.strip("/")
-        if parts.scheme != "redis" or not parts.hostname or (database and not database.isdigit()):
+        if parts.scheme != scheme or not parts.hostname or (database and not database.isdigit()):
             return None
         return Target(parts.hostname, parts.port or 6379, int(database or 0))
     except ValueError:
@@ -97,13 +98,18 @@ def _reason(url: str | None, goal: Goal, answers: Sequence[Answer], survey: Surv
         return "clients would fall back to a default of their own"
     if "@" in url:
         return "credentials do not belong in a ConfigMap: pods compose them from the Secret"
-    target = target_of(url)
+    target = target_of(url, scheme_of(goal.url))
     if target is None:
         return f"it is not a URL of the form {_form(goal.url)}"
     seen = tally(answers, survey.pods)
     if answers and not seen["writable"]:
         return _answer_fault(seen)
     return _name_fault(target, goal, survey)
+
+
+def scheme_of(url: str) -> str:
+    """The scheme that leads to a server itself: with TLS where the URL says so."""
+    return "rediss" if "ssl_cert_reqs=" in url else "redis"
 
 
 def _form(url: str) -> str:

@@ -64,6 +64,14 @@ class Cluster:
     watchers: Group
     proxies: Group
     master_service: Object | None = None
+    # Of the authority, where servers and Sentinels speak TLS: its certificate as PEM, and where that is in their pods
+    ca: str = ""
+    ca_file: str = ""
+
+    @property
+    def client_options(self) -> tuple[str, ...]:
+        """What redis-cli in one of the pods is given beside host and port."""
+        return ("--tls", "--cacert", self.ca_file) if self.ca else ()
 
     def host(self, name: str) -> str:
         """A pod's stable name, under the headless Service."""
@@ -118,7 +126,7 @@ class Cluster:
 
     def _sentinels(self) -> tuple[Sentinel, ...]:
         how = {"port": self.sentinel["port"], "master": self.sentinel["master_name"], "password": self.password}
-        return sentinels(self.api, self.namespace, self.watchers, timeout=self.timeout, **how)
+        return sentinels(self.api, self.namespace, self.watchers, timeout=self.timeout, ca=self.ca, **how)
 
     def _proxies(self) -> tuple[Proxy, ...]:
         how = {"port": self.status_port, "watching": self.watchers.wanted, "timeout": self.timeout}
@@ -147,7 +155,8 @@ class Cluster:
 
     def _ask_from(self, pod: str, share: Mapping[int, Target], *, write: bool) -> dict[int, tuple[Answer, ...]]:
         """What a client in that pod gets from each target of its share, under the target's number."""
-        targets, mark = list(share.values()), secrets.token_hex(8)
+        targets = [replace(target, options=self.client_options) for target in share.values()]
+        mark = secrets.token_hex(8)
         text = script(targets, self.password, mark=mark, seconds=self.timeout, write=write)
         done = self.shell(pod, text, timeout=total_timeout(targets, self.timeout))
         if done.rc != 0:
@@ -197,7 +206,7 @@ class Cluster:
             return replace(seen, error=_not_running(status))
         try:
             with forward(self.api, self.namespace, name, self.port) as local_port:
-                said = read_replication("127.0.0.1", local_port, self.password, timeout=self.timeout)
+                said = read_replication("127.0.0.1", local_port, self.password, timeout=self.timeout, ca=self.ca)
         except RedisError as error:
             return replace(seen, error=str(error))
         return replace(seen, replication=said)
@@ -240,13 +249,14 @@ def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
     template = stateful_set["spec"]["template"]["metadata"]
     services = [one for one in api.list("v1", "Service", namespace) if _selects(one, template)]
     proxy = params.get("proxy") or {}
+    tls = _tls(stateful_set)
     return Cluster(
         api=api,
         namespace=namespace,
         stateful_set=stateful_set,
         pods=tuple(pods),
         services=tuple(sorted(services, key=lambda one: one["metadata"]["name"])),
-        password=_password(api, namespace, params["password_secret"]),
+        password=_value(api, namespace, **params["password_secret"], what="password"),
         port=params["port"],
         suffix=f"{namespace}.svc.{params['cluster_domain']}",
         connections=params.get("connections", 1),
@@ -256,7 +266,21 @@ def find(api: Api, params: Mapping[str, Any]) -> Cluster | None:
         watchers=group(api, "StatefulSet", params["sentinel"]["statefulset"], namespace),
         proxies=group(api, "Deployment", proxy["deployment"], namespace) if proxy else Group(),
         master_service=api.get(ObjectRef("v1", "Service", proxy["service"], namespace)) if proxy else None,
+        ca=_authority(api, namespace, tls["secret"]) if tls else "",
+        ca_file=f"{tls['folder']}/ca.crt" if tls else "",
     )
+
+
+def _tls(stateful_set: Object) -> dict[str, str]:
+    """The Secret with the certificate and the folder where it is, where role redis was told one."""
+    spec = stateful_set["spec"]["template"]["spec"]
+    secrets_ = {one["name"]: one["secret"]["secretName"] for one in spec.get("volumes") or () if "secret" in one}
+    for container in spec["containers"]:
+        folders = {one.get("value") for one in container.get("env") or () if one["name"] == "REDIS_TLS"}
+        for mount in container.get("volumeMounts") or ():
+            if mount["mountPath"] in folders and mount["name"] in secrets_:
+                return {"secret": secrets_[mount["name"]], "folder": mount["mountPath"]}
+    return {}
 
 
 def _label_selector(stateful_set: Object) -> str:
@@ -286,16 +310,21 @@ def _not_running(status: Object) -> str:
     return f"it is {status.get('phase', 'unknown')}" + (f": {waiting}" if waiting else "")
 
 
-def _password(api: Api, namespace: str, secret: Mapping[str, str]) -> str:
-    if not secret["name"]:
+def _authority(api: Api, namespace: str, secret: str) -> str:
+    """Its certificate, without the words between certificates that Python would not take."""
+    return _value(api, namespace, secret, "ca.crt", what="authority's certificate").encode("ascii", "ignore").decode()
+
+
+def _value(api: Api, namespace: str, name: str, key: str, *, what: str) -> str:
+    if not name:
         return ""
-    found = api.get(ObjectRef("v1", "Secret", secret["name"], namespace))
+    found = api.get(ObjectRef("v1", "Secret", name, namespace))
     try:
-        return base64.b64decode((found or {})["data"][secret["key"]]).decode("utf-8")
+        return base64.b64decode((found or {})["data"][key]).decode("utf-8")
     except KeyError:
         raise KubeError(
-            "The password of Redis is not where it should be",
-            expected=f"key {secret['key']} in Secret {namespace}/{secret['name']}",
+            f"The {what} of Redis is not where it should be",
+            expected=f"key {key} in Secret {namespace}/{name}",
             found="no such Secret" if found is None else "a Secret without that key",
-            remedy="run role redis first, or set password_secret",
+            remedy="run role redis first, or set password_secret" if what == "password" else "make it anew, as it was",
         ) from None

@@ -139,6 +139,7 @@ class Redis:
             "host": f"{service['metadata']['name']}.{cluster.suffix}",
             "port": service["spec"]["ports"][0]["port"],
             "password": cluster.password,
+            "ca": cluster.ca,
             "key": f"celeryops:drill:{secrets.token_hex(8)}",
             "replicas": 0,
             "interval": _INTERVAL,

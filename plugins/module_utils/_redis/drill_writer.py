@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import sys
 import time
 from typing import Any
@@ -27,8 +28,10 @@ class Refused(Exception):
 class Connection:
     """Just enough of the protocol: commands out, answers in, nothing kept."""
 
-    def __init__(self, host: str, port: int, password: str, timeout: float) -> None:
+    def __init__(self, host: str, port: int, password: str, timeout: float, ca: str) -> None:
         self.sock = socket.create_connection((host, port), timeout)
+        if ca:
+            self.sock = ssl.create_default_context(cadata=ca).wrap_socket(self.sock, server_hostname=host)
         self.stream = self.sock.makefile("rb")
         if password:
             self.ask("AUTH", password)
@@ -62,7 +65,8 @@ class Connection:
 
 
 def write(options: dict[str, Any]) -> dict[str, Any]:
-    """Options: host, port, password, key; interval and timeout in seconds; replicas, to wait for before a write counts.
+    """Options: host, port, password, key; ca, the authority's certificate, where it speaks TLS; interval and timeout in
+    seconds; replicas, to wait for before a write counts.
 
     It ends ``quiet`` seconds after the last failure, but not before ``least`` and not after ``most`` seconds, then
     reads the list back. With ``mark``, a path: it makes that file when the first write is acknowledged, and counts
@@ -106,7 +110,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _connect(options: dict[str, Any]) -> Connection:
-    return Connection(options["host"], options["port"], options["password"], options["timeout"])
+    return Connection(options["host"], options["port"], options["password"], options["timeout"], options.get("ca", ""))
 
 
 def _wait(connection: Connection, options: dict[str, Any]) -> None:

@@ -80,9 +80,10 @@ class External:
     def ask(self, targets: Sequence[Target], survey: Survey, *, write: bool) -> tuple[tuple[Answer, ...], ...]:
         """What a client of each target gets over ``connections`` new connections."""
         del survey
-        wanted = [replace(one, connections=self.connections) for one in targets]
+        options = tuple(client_options(self.external))
+        wanted = [replace(one, connections=self.connections, options=options) for one in targets]
         mark = secrets.token_hex(8)
-        text = script(wanted, "", mark=mark, seconds=self.timeout, write=write, options=client_options(self.external))
+        text = script(wanted, "", mark=mark, seconds=self.timeout, write=write)
         done = run_pod(self.api, self._pod(text), timeout=total_timeout(wanted, self.timeout) + _START)
         if done.exit_code != 0:
             raise RedisError(

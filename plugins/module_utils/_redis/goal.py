@@ -12,7 +12,10 @@ from urllib.parse import quote
 
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Target
 
-__all__ = ["MODES", "URL_KEYS", "Goal", "external_goal", "goal_of"]
+__all__ = ["CA_FILE", "MODES", "URL_KEYS", "Goal", "external_goal", "goal_of"]
+
+# Where role celery_app lets pods of the application find the certificate of the authority.
+CA_FILE = "/etc/redis-tls/ca.crt"
 
 MODES = ("proxy", "sentinel", "master", "external")
 URL_KEYS = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
@@ -35,19 +38,27 @@ class Goal:
         return {**keys, **dict(self.more)}
 
 
-def goal_of(params: Mapping[str, Any], master: str, sentinels: Sequence[str]) -> Goal:
+def _query(verify: bool, ca_file: str) -> str:
+    """What a URL says of TLS. Celery takes no rediss:// URL without the first part."""
+    trust = f"?ssl_cert_reqs={'required' if verify else 'none'}"
+    return trust + (f"&ssl_ca_certs={quote(ca_file, safe='/')}" if ca_file else "")
+
+
+def goal_of(params: Mapping[str, Any], master: str, sentinels: Sequence[str], *, tls: bool = False) -> Goal:
     """For a Redis of the cluster whose master has the name ``master``; ``sentinels`` are the Sentinels' names."""
+    query = _query(True, params["ca_file"]) if tls else ""
     suffix = f"{params['namespace']}.svc.{params['cluster_domain']}"
     database, port = params["database"], params["port"]
     if params["mode"] == "sentinel":
-        return _sentinel_goal(params, master, sentinels)
+        return _sentinel_goal(params, master, sentinels, query)
     host = f"{params['proxy']['service']}.{suffix}" if params["mode"] == "proxy" else master
-    return Goal(f"redis://{host}:{port}/{database}", host, port, Target(host, port, database))
+    url = f"redis{'s' if tls else ''}://{host}:{port}/{database}{query}"
+    return Goal(url, host, port, Target(host, port, database))
 
 
-def _sentinel_goal(params: Mapping[str, Any], master: str, sentinels: Sequence[str]) -> Goal:
+def _sentinel_goal(params: Mapping[str, Any], master: str, sentinels: Sequence[str], query: str) -> Goal:
     port, database = params["sentinel"]["port"], params["database"]
-    urls = ";".join(f"sentinel://{name}:{port}/{database}" for name in sentinels)
+    urls = ";".join(f"sentinel://{name}:{port}/{database}{query}" for name in sentinels)
     # There is no name that always leads to the master: who connects by host and port alone asks a Sentinel.
     host = sentinels[0].split(".", 1)[1] if sentinels else ""
     more = (("REDIS_SENTINEL_MASTER", params["sentinel"]["master_name"]),)
@@ -58,12 +69,7 @@ def external_goal(params: Mapping[str, Any]) -> Goal:
     """For a Redis that is there already."""
     external = params["external"]
     host, port, database = external["host"], external["port"], params["database"]
-    query = ""
-    if external["tls"]:
-        # Celery takes no rediss:// URL without this.
-        query = f"?ssl_cert_reqs={'required' if external['verify_certificate'] else 'none'}"
-        if external["ca_file"]:
-            query += f"&ssl_ca_certs={quote(external['ca_file'], safe='/')}"
+    query = _query(external["verify_certificate"], external["ca_file"]) if external["tls"] else ""
     more = (("REDIS_USERNAME", external["username"]),) if external["username"] else ()
     url = f"redis{'s' if external['tls'] else ''}://{host}:{port}/{database}{query}"
     return Goal(url, host, port, Target(host, port, database), more)

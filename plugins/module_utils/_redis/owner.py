@@ -16,6 +16,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis.broker i
     make_plan,
     owners_of,
     redacted,
+    scheme_of,
     target_of,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.cluster import Cluster, find
@@ -55,7 +56,8 @@ def settle(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[str
     survey = cluster.survey(connections=1)
     master = _the_master(survey, f"{params['statefulset']}-0" if params["mode"] == "master" else "")
     _agreed(survey, master, params["mode"])
-    return _settle(api, params, cluster, survey, goal_of(params, master.host, cluster.sentinel_hosts), check_mode)
+    goal = goal_of(params, master.host, cluster.sentinel_hosts, tls=bool(cluster.ca))
+    return _settle(api, params, cluster, survey, goal, check_mode)
 
 
 def _settle(
@@ -65,7 +67,7 @@ def _settle(
     found, owners = _read(api, ref)
     others = {url for key in URL_KEYS if (url := found.get(key)) and url != goal.url}
     # Outside of the cluster every look costs a pod, and its roles are nobody's business here.
-    answers = _look(client, survey, others) if survey.pods else {}
+    answers = _look(client, survey, others, scheme_of(goal.url)) if survey.pods else {}
     evidence = [_evidence(url, "before", "look", got, survey) for url, got in answers.items()]
 
     evidence.append(_prove(client, survey, goal, "before", write=not check_mode))
@@ -167,9 +169,9 @@ def _read(api: Api, ref: ObjectRef) -> tuple[Mapping[str, str], Mapping[str, tup
     return config_map.get("data") or {}, owners_of(config_map["metadata"])
 
 
-def _look(client: Client, survey: Survey, urls: set[str]) -> dict[str, tuple[Answer, ...]]:
-    """What clients of the URLs found get, where those name a Redis at all."""
-    targets = {url: target for url in sorted(urls) if (target := target_of(url))}
+def _look(client: Client, survey: Survey, urls: set[str], scheme: str) -> dict[str, tuple[Answer, ...]]:
+    """What clients of the URLs found get, where those name a Redis at all, and with or without TLS as it speaks."""
+    targets = {url: target for url in sorted(urls) if (target := target_of(url, scheme))}
     if not targets:
         return {}
     return dict(zip(targets, client.ask(list(targets.values()), survey, write=False), strict=True))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +21,7 @@ ADDED = "added"
 MISSING = "missing"
 
 _SCRIPT = r"""
-ask() { timeout "$seconds" redis-cli --no-auth-warning -p "$port" "$@" 2>&1; }
+ask() { timeout "$seconds" redis-cli OPTIONS--no-auth-warning -p "$port" "$@" 2>&1; }
 answer=$(REDISCLI_AUTH=$new ask PING </dev/null)
 case $answer in
   *WRONGPASS*) ;;
@@ -39,13 +39,15 @@ exit 0
 """
 
 
-def script(password: str, *, port: int, seconds: int, add: bool) -> str:
+def script(password: str, *, port: int, seconds: int, add: bool, options: Sequence[str] = ()) -> str:
     """For the shell of a container whose REDISCLI_AUTH is a password that its server accepts.
 
-    Prints C(accepted), C(added) or C(missing), or fails with what Redis answered.
+    ``options`` are more of redis-cli's own. Prints C(accepted), C(added) or C(missing), or fails with what Redis
+    answered.
     """
     values = {"new": password, "port": str(port), "seconds": str(seconds), "add": "yes" if add else "no"}
-    return "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items()) + _SCRIPT
+    lines = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+    return lines + _SCRIPT.replace("OPTIONS", "".join(f"{shlex.quote(option)} " for option in options))
 
 
 def introduce(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def introduce(api: Api, params: Mapping[str, Any], *, check_mode: bool) -> dict[
     if cluster and changed and not check_mode:
         for pod in cluster.watchers.pods:
             _tell(cluster, pod["metadata"]["name"])
-    return {"changed": changed, "pods": pods}
+    return {"changed": changed, "pods": pods, "tls": None if cluster is None else bool(cluster.ca)}
 
 
 def _each(cluster: Cluster, check_mode: bool) -> list[dict[str, str]]:
@@ -65,7 +67,8 @@ def _each(cluster: Cluster, check_mode: bool) -> list[dict[str, str]]:
 
 
 def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
-    text = script(cluster.password, port=cluster.port, seconds=cluster.timeout, add=not check_mode)
+    seconds, options = cluster.timeout, _options(cluster)
+    text = script(cluster.password, port=cluster.port, seconds=seconds, add=not check_mode, options=options)
     done = cluster.shell(pod, text, timeout=5.0 * cluster.timeout)
     if done.rc != 0:
         raise RedisError(
@@ -77,10 +80,16 @@ def _introduce(cluster: Cluster, pod: str, check_mode: bool) -> dict[str, str]:
     return {"name": pod, "password": done.stdout.strip()}
 
 
+def _options(cluster: Cluster) -> tuple[str, ...]:
+    """Each pod asks its own server, which is to hear of a password whether its certificate still holds or not."""
+    return ("--tls", "--insecure") if cluster.ca else ()
+
+
 def _tell(cluster: Cluster, pod: str) -> None:
     """A Sentinel signs in with the new password, which all servers accept now, those that restart too."""
     port, master = cluster.sentinel["port"], shlex.quote(cluster.sentinel["master_name"])
-    words = f"redis-cli --no-auth-warning -p {port} -x SENTINEL SET {master} auth-pass"
+    options = " ".join(("redis-cli", *_options(cluster)))
+    words = f"{options} --no-auth-warning -p {port} -x SENTINEL SET {master} auth-pass"
     text = f"printf %s {shlex.quote(cluster.password)} | timeout {cluster.timeout} {words}; exit 0\n"
     said = cluster.shell(pod, text, timeout=5.0 * cluster.timeout, container="").stdout.strip()
     if said != "OK":

@@ -24,6 +24,7 @@ __all__ = ["Answer", "Target", "parse", "script", "shares", "total_timeout"]
 _TIMEOUTS_ENOUGH = 2
 _KEY_SECONDS = 30
 
+_CLIENT = """client() { timeout "$seconds" redis-cli OPTIONS--no-auth-warning "$@" 2>&1; }"""
 _FUNCTIONS = r"""
 for tool in timeout getent sed redis-cli; do
   command -v "$tool" >/dev/null || { echo "$tool is not in this image" >&2; exit 3; }
@@ -41,8 +42,7 @@ ask() {
     shift
     set -- "$@" "$address"
     printf '\n%s attempt %s %s\n' "$mark" "$index" "$address"
-    commands "$key:$index:$n" |
-      timeout "$seconds" redis-cli --no-auth-warning CLIENT -h "$address" -p "$port" -n "$database" 2>&1
+    commands "$key:$index:$n" | client -h "$address" -p "$port" -n "$database"
     status=$?
     printf '\n%s status %s\n' "$mark" "$status"
     if [ "$status" -eq 124 ]; then silent=$((silent + 1)); else silent=0; fi
@@ -65,13 +65,14 @@ _WRITE = r"""printf 'SET "%s" "%s" EX %s\nGET "%s"\nDEL "%s"\n' "$1" "$1" "$ttl"
 class Target:
     """A host and port as a client would name them, the database it would select, and how many connections to make.
 
-    A name with more addresses than that is asked once at each.
+    A name with more addresses than that is asked once at each. ``options`` are more of redis-cli's own.
     """
 
     host: str
     port: int
     database: int = 0
     connections: int = 1
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,12 @@ def script(
     mark: str,
     seconds: int,
     write: bool = False,
-    options: Sequence[str] = (),
 ) -> str:
     """A POSIX shell script that asks every target over new connections, one after the other.
 
     ``mark`` is a random word that frames the output and names the keys. Where the password stands in the script, the
     script goes through standard input, never through arguments; without one, REDISCLI_AUTH of its environment holds.
-    ``options`` are more of redis-cli's own. It ends by itself, without waiting for an end of file.
+    It ends by itself, without waiting for an end of file.
     """
     assignments = {
         "mark": mark,
@@ -127,12 +127,10 @@ def script(
     lines = [f"{name}={shlex.quote(value)}" for name, value in assignments.items()]
     if password:
         lines.append(f"export REDISCLI_AUTH={shlex.quote(password)}")
-    functions = _FUNCTIONS.replace("CLIENT ", "".join(f"{shlex.quote(option)} " for option in options))
-    lines += [_COMMANDS.replace("PROOF", _WRITE if write else _LOOK), functions]
-    lines += [
-        f"ask {index} {shlex.quote(target.host)} {target.port} {target.database} {target.connections}"
-        for index, target in enumerate(targets)
-    ]
+    lines += [_COMMANDS.replace("PROOF", _WRITE if write else _LOOK), _FUNCTIONS]
+    for index, target in enumerate(targets):
+        lines.append(_CLIENT.replace("OPTIONS", "".join(f"{shlex.quote(option)} " for option in target.options)))
+        lines.append(f"ask {index} {shlex.quote(target.host)} {target.port} {target.database} {target.connections}")
     return "\n".join([*lines, "exit 0", ""])
 
 

@@ -30,19 +30,20 @@ class RedisError(CeleryOpsError):
     """A server that did not answer, or did not accept the password."""
 
 
-def read_replication(host: str, port: int, password: str, *, timeout: float) -> Replication:
+def read_replication(host: str, port: int, password: str, *, timeout: float, ca: str = "") -> Replication:
     """ROLE and INFO of the server, which answers both while it loads its data too.
 
-    ``timeout`` is in seconds and holds for connecting and for each answer. Raises RedisError.
+    ``timeout`` is in seconds and holds for connecting and for each answer. With ``ca``, the certificate of an authority
+    as PEM, the server speaks TLS. Raises RedisError.
     """
-    role, info = _ask(host, port, password, timeout, ("ROLE",), ("INFO", "everything"))
+    role, info = _ask(host, port, password, timeout, ca, ("ROLE",), ("INFO", "everything"))
     return replication(str(role[0]), parse_info(str(info)))
 
 
-def read_sentinel(host: str, port: int, password: str, master: str, *, timeout: float) -> dict[str, str]:
+def read_sentinel(host: str, port: int, password: str, master: str, *, timeout: float, ca: str = "") -> dict[str, str]:
     """What a Sentinel knows of the master of that name; nothing when it watches over none. Raises RedisError."""
     try:
-        (said,) = _ask(host, port, password, timeout, ("SENTINEL", "MASTER", master))
+        (said,) = _ask(host, port, password, timeout, ca, ("SENTINEL", "MASTER", master))
     except RedisError as error:
         if "No such master" in str(error):
             return {}
@@ -51,9 +52,11 @@ def read_sentinel(host: str, port: int, password: str, master: str, *, timeout: 
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
-def _ask(host: str, port: int, password: str, timeout: float, *commands: tuple[str, ...]) -> list[Any]:
+def _ask(host: str, port: int, password: str, timeout: float, ca: str, *commands: tuple[str, ...]) -> list[Any]:
+    # The API server has led to the pod: its name is not asked for, which is another than that of the forwarded port.
+    tls = {"ssl_ca_data": ca, "ssl_check_hostname": False} if ca else {}
     # Part of it has no annotations in the library.
-    make: Any = redis.Connection
+    make: Any = redis.SSLConnection if ca else redis.Connection
     connection = make(
         host=host,
         port=port,
@@ -63,6 +66,7 @@ def _ask(host: str, port: int, password: str, timeout: float, *commands: tuple[s
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
         protocol=2,
+        **tls,
     )
     answers = []
     try:

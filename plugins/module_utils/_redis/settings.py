@@ -182,6 +182,12 @@ def _external(settings: Settings) -> Iterator[Conflict]:
     external = settings["external"]
     if not external.get("host"):
         yield Conflict("redis_external.host in mode external", "none", "Name the Redis, or choose another redis_mode.")
+    if settings["tls_secret"]:
+        yield Conflict(
+            "no redis_tls_secret in mode external, where redis_external.tls says it",
+            str(settings["tls_secret"]),
+            "Leave it empty, or choose another redis_mode.",
+        )
     needs_tls = [key for key in ("ca", "ca_file") if external.get(key)]
     if needs_tls and not external.get("tls"):
         yield Conflict(

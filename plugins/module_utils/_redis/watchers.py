@@ -56,7 +56,7 @@ def is_ready(pod: Object) -> bool:
 
 
 def sentinels(
-    api: Api, namespace: str, found: Group, *, port: int, master: str, password: str, timeout: float
+    api: Api, namespace: str, found: Group, *, port: int, master: str, password: str, timeout: float, ca: str
 ) -> tuple[Sentinel, ...]:
     """Each Sentinel's own account."""
     seen = []
@@ -64,7 +64,7 @@ def sentinels(
         name, ready = pod["metadata"]["name"], is_ready(pod)
         try:
             with forward(api, namespace, name, port) as local_port:
-                facts = read_sentinel("127.0.0.1", local_port, password, master, timeout=timeout)
+                facts = read_sentinel("127.0.0.1", local_port, password, master, timeout=timeout, ca=ca)
         except (KubeError, RedisError) as error:
             seen.append(Sentinel(name, ready, error=str(error)))
             continue

@@ -37,8 +37,10 @@ class Redis:
     def __init__(self, url, login):
         try:
             self.sock = socket.create_connection((url.hostname, url.port or 6379), timeout=ANSWER_WITHIN)
-            if url.scheme == "rediss":
-                self.sock = _tls(urllib.parse.parse_qs(url.query)).wrap_socket(self.sock, server_hostname=url.hostname)
+            query = urllib.parse.parse_qs(url.query)
+            # Celery takes TLS of a sentinel:// URL from the same words.
+            if url.scheme == "rediss" or (url.scheme == "sentinel" and "ssl_cert_reqs" in query):
+                self.sock = _tls(query).wrap_socket(self.sock, server_hostname=url.hostname)
         except OSError as exc:
             raise NotYet(f"{url.hostname}:{url.port or 6379} cannot be reached: {exc}") from None
         self.stream = self.sock.makefile("rb")
@@ -125,7 +127,8 @@ def ask_sentinel(url, login, name):
         sentinel.close()
     if not found:
         raise NotYet(f"{url.hostname} knows no master named {name}")
-    return f"redis://{found[0].rstrip('.')}:{found[1]}"
+    scheme, query = ("rediss", f"?{url.query}") if "ssl_cert_reqs=" in url.query else ("redis", "")
+    return f"{scheme}://{found[0].rstrip('.')}:{found[1]}{query}"
 
 
 def check_sentinels(urls, login, name):

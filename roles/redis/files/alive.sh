@@ -2,7 +2,8 @@
 # Alive is whoever answers: a server that loads its data, waits for its master or runs a long script must not be killed.
 # So is one that start.sh still keeps from starting.
 if [ -e "$REDIS_RUN/waiting" ]; then exit 0; fi
-answer=$(timeout 3 redis-cli --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" PING 2>&1 </dev/null)
+# Whether the certificate still holds is no question here.
+answer=$(timeout 3 redis-cli ${REDIS_TLS:+--tls --insecure} --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" PING 2>&1 </dev/null)
 case $answer in
   PONG | *LOADING* | *MASTERDOWN* | *BUSY* | *NOAUTH* | *WRONGPASS* | *MISCONF*) exit 0 ;;
 esac

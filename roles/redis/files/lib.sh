@@ -1,5 +1,5 @@
-# What the scripts of Redis, Sentinel and the proxy share. REDIS_HOSTS and SENTINEL_HOSTS list the names of all pods by
-# number; the password comes as REDISCLI_AUTH, which redis-cli reads too.
+# What the scripts of Redis and Sentinel share. REDIS_HOSTS and SENTINEL_HOSTS list the names of all pods by number; the
+# password comes as REDISCLI_AUTH, which redis-cli reads too. REDIS_TLS is the folder of the certificate, where there is one.
 # shellcheck shell=sh
 
 say() { echo "${0##*/}: $*" >&2; }
@@ -21,8 +21,28 @@ escaped() { printf %s "$1" | od -An -v -tx1 | tr -d '\n' | sed 's/ /\\x/g'; }
 ask() {
   host=$1 port=$2
   shift 2
-  timeout 3 redis-cli --no-auth-warning -h "$host" -p "$port" "$@" 2>&1 </dev/null || true
+  timeout 3 redis-cli ${REDIS_TLS:+--tls --cacert "$REDIS_TLS/ca.crt"} --no-auth-warning -h "$host" -p "$port" "$@" 2>&1 </dev/null || true
 }
+
+# The settings of a server on this port.
+listen() {
+  if [ -z "${REDIS_TLS:-}" ]; then
+    echo "port $1"
+    return
+  fi
+  echo "port 0"
+  echo "tls-port $1"
+  echo "tls-cert-file $REDIS_TLS/tls.crt"
+  echo "tls-key-file $REDIS_TLS/tls.key"
+  echo "tls-ca-cert-file $REDIS_TLS/ca.crt"
+  # The password says who a client is.
+  echo "tls-auth-clients no"
+  # Connections to other servers, of Sentinels too.
+  echo "tls-replication yes"
+}
+
+# Changes when the certificate was renewed; empty without TLS.
+certificate() { if [ -n "${REDIS_TLS:-}" ]; then cat "$REDIS_TLS/tls.crt" "$REDIS_TLS/ca.crt"; fi; }
 
 field() { printf '%s\n' "$said" | sed -n "/^$1\$/{n;p;q;}"; }
 

@@ -8,4 +8,15 @@ REDIS_LOGIN=$(
 )
 export REDIS_LOGIN
 unset REDISCLI_AUTH
+# HAProxy reads the authority's certificate once. One proxy after the other; this shell's number becomes HAProxy's.
+if [ -n "${REDIS_TLS:-}" ]; then
+  started=$(cat "$REDIS_TLS/ca.crt") pause=$(od -An -N1 -tu1 /dev/urandom)
+  while sleep 5 && kill -0 $$ 2>/dev/null; do
+    if [ "$(cat "$REDIS_TLS/ca.crt")" != "$started" ]; then
+      sleep $((pause / 8))
+      kill $$
+      exit
+    fi
+  done &
+fi
 exec haproxy -q -db -f "$PROXY_SETTINGS"

@@ -7,11 +7,20 @@ if [ -e "$REDIS_RUN/waiting" ]; then
   cat "$REDIS_RUN/waiting"
   exit 1
 fi
-cli() { timeout 3 redis-cli --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" "$@" 2>&1 </dev/null; }
+cli() { timeout 3 redis-cli ${REDIS_TLS:+--tls --insecure} --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" "$@" 2>&1 </dev/null; }
 info=$(cli INFO)
 has() { printf '%s\n' "$info" | grep -q "^$1"; }
 number() { printf '%s\n' "$info" | tr -d '\r' | sed -n "s/^$1://p"; }
 in_step=$REDIS_DATA/in-step
+
+# The server reads its certificate once. Where it was renewed, the kubelet has replaced all three files in one step.
+if [ -n "${REDIS_TLS:-}" ]; then
+  certificate=$(cat "$REDIS_TLS/tls.crt" "$REDIS_TLS/ca.crt")
+  if [ "$certificate" != "$(cat "$REDIS_RUN/certificate")" ] &&
+    [ "$(cli CONFIG SET tls-cert-file "$REDIS_TLS/tls.crt" tls-key-file "$REDIS_TLS/tls.key" tls-ca-cert-file "$REDIS_TLS/ca.crt")" = OK ]; then
+    printf '%s\n' "$certificate" >"$REDIS_RUN/certificate"
+  fi
+fi
 
 if ! has loading:0; then
   echo "Redis is loading its data, or does not answer"

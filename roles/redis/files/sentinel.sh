@@ -16,10 +16,16 @@ known=$SENTINEL_DATA/known
 set -- $SENTINEL_HOSTS
 quorum=$(($# / 2 + 1))
 
-# Pods that are no more would still be counted when votes are.
+# Pods that are no more would still be counted when votes are. Names have a dot at their end, but not with TLS: what was
+# kept before it was switched on or off has the others.
 knowledge() {
   grep -E "^sentinel (monitor|config-epoch|leader-epoch|known-replica|known-sentinel) $SENTINEL_MASTER |^sentinel current-epoch " "$1" |
     while read -r sentinel word name host rest; do
+      case " $REDIS_HOSTS $SENTINEL_HOSTS " in
+        *" $host "*) ;;
+        *" ${host%.} "*) host=${host%.} ;;
+        *" $host. "*) host=$host. ;;
+      esac
       case "$word $REDIS_HOSTS $SENTINEL_HOSTS " in
         monitor\ *) echo "$sentinel monitor $name $host ${rest% *} $quorum" ;;
         known-*" $host "* | *-epoch\ *) echo "$sentinel $word $name${host:+ $host}${rest:+ $rest}" ;;
@@ -28,19 +34,20 @@ knowledge() {
 }
 
 keep() {
-  knowledge "$conf" >"$known.new" || true
+  knowledge "$1" >"$known.new" || true
   mv "$known.new" "$known"
 }
 
 # Where a container restarted, the file it left is newer than the copy.
-if [ -s "$conf" ]; then keep; fi
+if [ -s "$conf" ]; then keep "$conf"; elif [ -s "$known" ]; then keep "$known"; fi
+started=$(certificate)
 
 options="down-after-milliseconds $SENTINEL_DOWN_AFTER failover-timeout $SENTINEL_FAILOVER_TIMEOUT parallel-syncs 1"
 password=$(escaped "$REDISCLI_AUTH")
 {
   cat "$SENTINEL_SETTINGS"
   echo
-  echo "port $SENTINEL_PORT"
+  listen "$SENTINEL_PORT"
   echo "dir $SENTINEL_RUN"
   echo "requirepass \"$password\""
   echo "sentinel sentinel-pass \"$password\""
@@ -74,7 +81,7 @@ adopt() {
 # What the file says where there is one.
 configure() {
   answer=$(printf %s "$REDISCLI_AUTH" |
-    timeout 2 redis-cli --no-auth-warning -h "$self" -p "$SENTINEL_PORT" -x SENTINEL SET "$SENTINEL_MASTER" auth-pass 2>&1)
+    timeout 2 redis-cli ${REDIS_TLS:+--tls --cacert "$REDIS_TLS/ca.crt"} --no-auth-warning -h "$self" -p "$SENTINEL_PORT" -x SENTINEL SET "$SENTINEL_MASTER" auth-pass 2>&1)
   # shellcheck disable=SC2086 -- pairs of words
   [ "$answer" = OK ] && [ "$(sentinel SET "$SENTINEL_MASTER" $options)" = OK ]
 }
@@ -90,7 +97,14 @@ watch() {
   fi
   while kill -0 "$1" 2>/dev/null; do
     # A second is the unit here: what was written within the same one is copied once more.
-    if [ ! "$known" -nt "$conf" ]; then keep; fi
+    if [ ! "$known" -nt "$conf" ]; then keep "$conf"; fi
+    # Sentinel cannot be told to read it anew. One after the other, so that a majority stays.
+    if [ "$(certificate)" != "$started" ]; then
+      sleep $((number * 10))
+      say "the certificate was renewed: starting again"
+      kill "$1"
+      return
+    fi
     sleep 1
   done
 }

@@ -104,7 +104,11 @@ fixed_master() {
         "Restore this pod's volume; or, to give the data up, scale the StatefulSet to 1 and back"
       exit 1
     fi
-    case $silent$said in "$peer"*"Could not connect"*) continue ;; esac
+    # A peer whose certificate does not hold is there.
+    case $silent$said in
+      "$peer"*SSL*) ;;
+      "$peer"*"Could not connect"*) continue ;;
+    esac
     if [ -n "$silent" ]; then
       say "refusing to start as an empty master: $peer did not say whether it holds data: $said"
       exit 1
@@ -144,7 +148,7 @@ password=$(escaped "$REDISCLI_AUTH")
 {
   cat "$REDIS_SETTINGS"
   echo
-  echo "port $REDIS_PORT"
+  listen "$REDIS_PORT"
   echo "dir $REDIS_DATA"
   echo "maxmemory $((REDIS_MEMORY_LIMIT / 100 * REDIS_MAXMEMORY_PERCENT))"
   # By default one slow replica could outgrow the container with what it has not fetched: 256 MB.
@@ -160,6 +164,7 @@ password=$(escaped "$REDISCLI_AUTH")
   fi
 } >"$REDIS_RUN/redis.conf"
 echo "$own" >"$REDIS_RUN/own"
+certificate >"$REDIS_RUN/certificate"
 
 if [ "$self" = "$master" ]; then say "$self is the master"; else say "$self follows $master"; fi
 exec redis-server "$REDIS_RUN/redis.conf"

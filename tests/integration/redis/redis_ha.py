@@ -26,10 +26,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis_servers import FILES, HOSTS, PASSWORD, ROLE, free_port
 
-__all__ = ["HOSTS", "MASTER", "PASSWORD", "PROXY", "REDIS", "SENTINELS", "Platform", "platform"]
+__all__ = ["HOSTS", "MASTER", "NAMES", "PASSWORD", "PROXY", "REDIS", "SENTINELS", "Platform", "platform"]
 
 MASTER = "mymaster"
 PROXY = "127.0.1.9"
+# What a certificate is for: clients compare addresses, HAProxy compares any name as a text.
+NAMES = tuple(f"{kind}:{host}" for host in (*HOSTS, PROXY) for kind in ("IP", "DNS"))
 
 
 def rendered(name: str, **more: Any) -> str:
@@ -49,6 +51,8 @@ class Platform:
     password: str = PASSWORD
     settings: dict[str, Any] = field(default_factory=dict)
     patience: int = 60
+    # Folder with tls.crt, tls.key and ca.crt, where they speak TLS
+    tls: Path | None = None
     port: int = field(default_factory=free_port)
     sentinel_port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
@@ -89,6 +93,7 @@ class Platform:
             "SENTINEL_DOWN_AFTER": "1500",
             "SENTINEL_FAILOVER_TIMEOUT": "3000",
             "PROXY_SETTINGS": str(settings),
+            **({"REDIS_TLS": str(self.tls)} if self.tls else {}),
         }
 
     def _proxy(self) -> str:
@@ -100,6 +105,8 @@ class Platform:
             "__redis_proxy_bind": PROXY,
             "__redis_proxy_status_port": self.status_port,
             "__redis_enough": "[1-9]",
+            "__redis_tls": self.tls is not None,
+            "__redis_tls_path": str(self.tls),
         }
         return rendered("haproxy.cfg.j2", **names, **self.settings)
 
@@ -150,7 +157,8 @@ class Platform:
         host = PROXY if number is None else HOSTS[number]
         port = self.sentinel_port if sentinel else self.port
         options: Any = {"socket_timeout": 5, "decode_responses": True, "retry": Retry(NoBackoff(), 0)}
-        return redis.Redis(host, port, password=self.password, **options)
+        trust: Any = {"ssl": True, "ssl_ca_certs": str(self.tls / "ca.crt")} if self.tls else {}
+        return redis.Redis(host, port, password=self.password, **options, **trust)
 
     def role(self, number: int) -> str:
         try:

@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 import pytest
 import redis
+from helpers.certificates import authority, certify
 from helpers.servers import DEADLINE, wait_until
-from redis_ha import HOSTS, PASSWORD, PROXY, Platform, platform
+from redis_ha import HOSTS, NAMES, PASSWORD, PROXY, Platform, platform
 
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.server import read_sentinel
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.views import Proxy, Sentinel
@@ -27,16 +28,21 @@ HERE = Path(__file__).resolve().parent
 WAIT_FOR = HERE.parents[2] / "roles/celery_pod/files/wait_for.py"
 
 
-@pytest.fixture(scope="module", params=[PASSWORD, "line\nbreak\t%00 ${HOME} 'x\" \\n"], ids=["quotes", "lines"])
+@pytest.fixture(scope="module", params=["quotes", "lines", "tls"])
 def ha(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("redis"), password=request.param) as servers:
+    folder = tmp_path_factory.mktemp("redis")
+    password = "line\nbreak\t%00 ${HOME} 'x\" \\n" if request.param == "lines" else PASSWORD
+    tls = certify(authority(folder / "tls"), NAMES) if request.param == "tls" else None
+    with platform(folder, password=password, tls=tls) as servers:
         yield servers
 
 
 def bare_url(ha: Platform, mode: str) -> str:
+    """As redis_master writes it."""
+    trust = f"?ssl_cert_reqs=required&ssl_ca_certs={ha.tls}/ca.crt" if ha.tls else ""
     if mode == "proxy":
-        return f"redis://{PROXY}:{ha.port}/0"
-    return ";".join(f"sentinel://{host}:{ha.sentinel_port}/0" for host in HOSTS)
+        return f"redis{'s' if ha.tls else ''}://{PROXY}:{ha.port}/0{trust}"
+    return ";".join(f"sentinel://{host}:{ha.sentinel_port}/0{trust}" for host in HOSTS)
 
 
 @pytest.fixture(params=["proxy", "sentinel"])
@@ -146,10 +152,11 @@ def test_an_init_container_waits_while_most_sentinels_are_silent(ha: Platform) -
 
 def test_what_the_views_read_is_what_sentinel_and_proxy_say(ha: Platform) -> None:
     master = ha.wait_healthy()
-    facts = read_sentinel(HOSTS[1], ha.sentinel_port, ha.password, "mymaster", timeout=5)
+    ca = (ha.tls / "ca.crt").read_text(encoding="ascii") if ha.tls else ""
+    facts = read_sentinel(HOSTS[1], ha.sentinel_port, ha.password, "mymaster", timeout=5, ca=ca)
     seen = Sentinel.of("redis-sentinel-1", True, facts)
     assert (seen.names, seen.flags, seen.replicas, seen.others) == (HOSTS[master], ("master",), 2, 2)
-    assert read_sentinel(HOSTS[1], ha.sentinel_port, ha.password, "another", timeout=5) == {}
+    assert read_sentinel(HOSTS[1], ha.sentinel_port, ha.password, "another", timeout=5, ca=ca) == {}
     proxy = Proxy.of("redis-proxy-x", True, ha.statistics(), 3)
     assert proxy.leads_to == f"redis-{master}"
     assert proxy.masters == (f"redis-{master}",)

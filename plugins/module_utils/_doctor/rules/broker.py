@@ -80,7 +80,8 @@ _SAYINGS = (
         "The broker URL asks for TLS, and the port speaks none, or the other way round",
         r"SSL|TLS|certificate|WRONG_VERSION|rediss: .*(closed|no answer|timed out)",
         _OURS + r"(SSL|WRONG_VERSION|certificate verify failed)",
-        "redis:// for a plain port, rediss:// for a TLS one; " + _TIMEOUTS,
+        "redis:// for a plain port, rediss:// for a TLS one; where the certificate is not accepted, site.yml with "
+        "--tags redis says what is wrong with that of redis_tls_secret; " + _TIMEOUTS,
     ),
     _Saying(
         "broker-black-hole",

@@ -12,6 +12,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._redis.broker i
     make_plan,
     owners_of,
     redacted,
+    scheme_of,
     target_of,
 )
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import Goal
@@ -134,3 +135,13 @@ def test_the_writer_is_named() -> None:
 )
 def test_where_a_url_leads(url: str | None, target: Target | None) -> None:
     assert target_of(url) == target
+
+
+def test_with_tls_a_url_without_it_is_not_asked_and_the_form_is_told() -> None:
+    trust = "?ssl_cert_reqs=required&ssl_ca_certs=/etc/redis-tls/ca.crt"
+    goal = Goal(f"rediss://{HOST}:6379/0{trust}", HOST, 6379, Target(HOST, 6379, 0))
+    assert target_of(goal.url, scheme_of(goal.url)) == goal.target
+    assert scheme_of(GOAL.url) == "redis"
+    assert target_of(GOAL.url, scheme_of(goal.url)) is None
+    faults = make_plan(goal, WANTED, {}, SURVEY, HELD).problems
+    assert faults[0] == f"CELERY_BROKER_URL was {GOAL.url}: it is not a URL of the form rediss://host:port/database"

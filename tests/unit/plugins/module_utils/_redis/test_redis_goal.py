@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
 from kombu.utils.url import parse_url
 
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.external import client_options
-from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import external_goal, goal_of
+from ansible_collections.celeryops.platform.plugins.module_utils._redis.goal import MODES, external_goal, goal_of
 from ansible_collections.celeryops.platform.plugins.module_utils._redis.probe import Target
 
 PARAMS: dict[str, Any] = {
@@ -61,6 +62,18 @@ def test_all_sentinels_are_named_and_the_master_is_proved() -> None:
     assert goal.target == Target(MASTER, 6379, 2)
     assert goal.data["REDIS_HOST"] == "redis-sentinel.shop.svc.cluster.local"
     assert (goal.data["REDIS_PORT"], goal.data["REDIS_SENTINEL_MASTER"]) == ("26379", "mymaster")
+
+
+def test_with_tls_every_url_says_whom_to_trust() -> None:
+    params = {**PARAMS, "ca_file": "/etc/redis-tls/ca.crt"}
+    trust = "?ssl_cert_reqs=required&ssl_ca_certs=/etc/redis-tls/ca.crt"
+    told = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/etc/redis-tls/ca.crt"}
+    urls = {mode: goal_of({**params, "mode": mode}, MASTER, SENTINELS, tls=True).url for mode in MODES[:3]}
+    assert urls["proxy"] == f"rediss://redis-master.shop.svc.cluster.local:6379/2{trust}"
+    assert urls["master"] == f"rediss://{MASTER}:6379/2{trust}"
+    assert urls["sentinel"].split(";") == [f"sentinel://{name}:26379/2{trust}" for name in SENTINELS]
+    for url in ";".join(urls.values()).split(";"):
+        assert (parse_url(url)["virtual_host"], parse_url(url)["ssl"]) == ("2", told)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def test_the_defaults_hold_together(mode: str) -> None:
         ),
         ({"mode": "external"}, "redis_external.host in mode external; none"),
         ({"mode": "external", "external": {"host": "r", "ca": "PEM"}}, "redis_external.ca without it"),
+        ({"mode": "external", "external": {"host": "r"}, "tls_secret": "tls"}, "no redis_tls_secret in mode external"),
     ],
 )
 def test_what_does_not_hold_together_is_told(changes: dict[str, Any], words: str) -> None:
