@@ -24,21 +24,27 @@ def trimmed(text: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
-def quote(container: Container, pattern: str) -> Evidence | None:
-    """The last line of a container that matches."""
-    wanted = re.compile(pattern)
-    for source, lines in container.sources():
+def quote(container: Container, pattern: str, over: str | None = None) -> Evidence | None:
+    """The last line of a container that matches.
+
+    With ``over`` the newest run comes first, and nothing counts that is older than a line that matches it.
+    """
+    wanted, past = re.compile(pattern), re.compile(over) if over else None
+    sources = list(container.sources())
+    for source, lines in reversed(sources) if past else sources:
         for line in reversed(lines):
             if wanted.search(line):
                 return Evidence(source, trimmed(line))
+            if past and past.search(line):
+                return None
     return None
 
 
-def quotes(pods: Iterable[Pod], pattern: str) -> tuple[tuple[Pod, ...], tuple[Evidence, ...]]:
+def quotes(pods: Iterable[Pod], pattern: str, over: str | None = None) -> tuple[tuple[Pod, ...], tuple[Evidence, ...]]:
     """The pods that said something that matches, and what the first few of them said."""
     said = []
     for pod in pods:
-        found = next((one for one in (quote(container, pattern) for container in pod.containers) if one), None)
+        found = next((one for one in (quote(container, pattern, over) for container in pod.containers) if one), None)
         if found is not None:
             said.append((pod, found))
     return tuple(pod for pod, _line in said), tuple(line for _pod, line in said[:_MOST])

@@ -7,7 +7,13 @@ if [ -e "$REDIS_RUN/waiting" ]; then
   cat "$REDIS_RUN/waiting"
   exit 1
 fi
-cli() { timeout 3 redis-cli ${REDIS_TLS:+--tls --insecure} --no-auth-warning -h "$POD_IP" -p "$REDIS_PORT" "$@" 2>&1 </dev/null; }
+# at SECONDS HOST COMMAND...
+at() {
+  seconds=$1 host=$2
+  shift 2
+  timeout "$seconds" redis-cli ${REDIS_TLS:+--tls --insecure} --no-auth-warning -h "$host" -p "$REDIS_PORT" "$@" 2>&1 </dev/null
+}
+cli() { at 3 "$POD_IP" "$@"; }
 info=$(cli INFO)
 has() { printf '%s\n' "$info" | grep -q "^$1"; }
 number() { printf '%s\n' "$info" | tr -d '\r' | sed -n "s/^$1://p"; }
@@ -33,8 +39,25 @@ if has role:master || has master_link_status:up; then
   exit 0
 fi
 echo "this replica has no link to its master"
-# Who was in step last. Offsets would not tell: each start of a master with an AOF begins to count from 0 anew.
-if has slave_priority:0 && [ "$(cat "$REDIS_RUN/own")" != none ] && [ "$(number uptime_in_seconds)" -ge "$REDIS_PATIENCE" ]; then
-  cli CONFIG SET replica-priority $((2000000000 - $(cat "$in_step" 2>/dev/null || echo 0) / 10))
+# Who was in step last goes first. Offsets would not tell: each start of a master with an AOF begins to count from 0 anew.
+# Each replica says when that was in the title of its process, and leaves the way to one that was in step later.
+awaited() {
+  for server in $REDIS_HOSTS; do
+    if at 1 "$server" INFO replication | grep -q '^slave_priority:0'; then
+      theirs=$(at 1 "$server" CONFIG GET proc-title-template | sed -n 's/.* in step //p')
+      if [ "${theirs:-0}" -lt "$mine" ]; then return 0; fi
+    fi
+  done
+  return 1
+}
+if has slave_priority:0; then
+  mine=$((2000000000 - $(cat "$in_step" 2>/dev/null || echo 0) / 10))
+  # Without data there is nothing to promote.
+  if [ "$(cat "$REDIS_RUN/own")" = none ]; then mine=2000000000; fi
+  cli CONFIG SET proc-title-template "{title} {listen-addr} {server-mode} in step $mine" >/dev/null
+  up=$(number uptime_in_seconds)
+  if [ "$mine" -lt 2000000000 ] && [ "$up" -ge "$REDIS_PATIENCE" ] && { [ "$up" -ge $((2 * REDIS_PATIENCE)) ] || ! awaited; }; then
+    cli CONFIG SET replica-priority "$mine"
+  fi
 fi
 exit 1

@@ -166,6 +166,12 @@ class Platform:
         except redis.RedisError:
             return ""
 
+    def uptime(self, number: int) -> int:
+        try:
+            return int(self.client(number).info("server")["uptime_in_seconds"])
+        except redis.RedisError:
+            return 0
+
     def master(self) -> int | None:
         masters = [number for number in range(3) if self.role(number) == "master"]
         return masters[0] if len(masters) == 1 else None

@@ -30,6 +30,8 @@ _SETTLED = 60.0
 # Seconds without evidence of consuming; the probes allow as much.
 _SILENT = 60.0
 _UNSENT = r"Couldn't apply scheduled task|could not be sent|no due time can be claimed"
+# What beat says before it sends a task; where that fails, the complaint follows.
+_SENDING = r"Sending due task"
 
 
 def _control(seen: Snapshot) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -194,7 +196,7 @@ def _words(seen: Snapshot, pod: Pod) -> tuple[str, ...]:
 def beat_unsent(seen: Snapshot) -> Iterator[Verdict]:
     """Beat ticks, even advances last_run_at, and its tasks never reach the broker."""
     cause = "beat-unsent"
-    pods, lines = quotes(seen.pods("beat"), _UNSENT)
+    pods, lines = quotes(seen.pods("beat"), _UNSENT, over=_SENDING)
     if not pods:
         yield RuledOut(cause, "no beat says that it could not send a task")
         return
