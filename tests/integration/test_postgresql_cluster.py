@@ -19,6 +19,7 @@ from helpers.modules import run_module
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.cluster import PatroniCluster
+from ansible_collections.celeryops.platform.plugins.module_utils._postgres.patroni import Member
 
 pytestmark = [pytest.mark.cluster, pytest.mark.platform]
 
@@ -59,6 +60,15 @@ print(json.dumps([run(*case) for case in json.loads(cases)]))
 @pytest.fixture
 def database(cluster: Api) -> PatroniCluster:
     return PatroniCluster(cluster, NAMESPACE, NAME)
+
+
+def uid_of(cluster: Api, ref: ObjectRef) -> str:
+    found = cluster.get(ref)
+    return str(found["metadata"]["uid"]) if found else ""
+
+
+def is_whole(members: tuple[Member, ...]) -> bool:
+    return len(members) == 3 and all(one.ready for one in members) and len({one.timeline for one in members}) == 1
 
 
 def sql(database: PatroniCluster, statements: str, host: str = f"{NAME}-pooler") -> str:
@@ -244,5 +254,35 @@ def test_rows_survive_their_pod(cluster: Api, database: PatroniCluster) -> None:
         assert run_module("postgresql_cluster_info", asking)["endpoints"][0]["error"] is None
         total = f"SELECT count(*), sum(n) FROM {table};"
         assert sql(database, total) == "1000|500500"
+    finally:
+        sql(database, f"DROP TABLE {table};")
+
+
+def test_rows_survive_all_pods_while_one_of_them_starts(cluster: Api, database: PatroniCluster) -> None:
+    """The former leader knows nothing of the last failover, and is told to end before it can hear that."""
+    table = f"kept_{uuid.uuid4().hex[:8]}"
+    sql(database, f"CREATE TABLE {table} (n int);")
+    asking = {**PLACE, "endpoints": [{"host": f"{NAME}-pooler", **OWNER}], "wait": 60}
+    try:
+        former = database.wait_for_leader(60)
+        cluster.delete(ObjectRef("v1", "Pod", former, NAMESPACE))
+        deadline = time.monotonic() + 300
+        while database.wait_for_leader(120) == former:
+            assert time.monotonic() < deadline, "nobody took over"
+            time.sleep(0.2)
+        assert run_module("postgresql_cluster_info", asking)["endpoints"][0]["error"] is None
+        sql(database, f"INSERT INTO {table} SELECT generate_series(1, 1000);")
+        pods = [ObjectRef("v1", "Pod", f"{NAME}-{number}", NAMESPACE) for number in range(3)]
+        old = {pod: uid_of(cluster, pod) for pod in pods}
+        for pod in pods:
+            cluster.delete(pod)
+        while any(uid_of(cluster, pod) in ("", old[pod]) for pod in pods):
+            assert time.monotonic() < deadline, "the pods were not replaced"
+            time.sleep(0.5)
+        while not is_whole(members := database.members()):
+            assert time.monotonic() < deadline, members
+            time.sleep(1)
+        assert run_module("postgresql_cluster_info", asking)["endpoints"][0]["error"] is None
+        assert sql(database, f"SELECT count(*) FROM {table};") == "1000"
     finally:
         sql(database, f"DROP TABLE {table};")
