@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import secrets
 import time
@@ -163,12 +164,11 @@ class PostgreSQL:
             for name, key in (("WRITER_USER", "username"), ("WRITER_PASSWORD", "password"))
         ]
         env.append({"name": "WRITER_REQUEST", "value": json.dumps(request)})
-        source = writer.__loader__.get_source(writer.__name__)  # type: ignore[union-attr]
         return client_pod(
             f"celeryops-drill-postgresql-{secrets.token_hex(3)}",
             self.cluster.namespace,
             target.image or stateful["containers"][0]["image"],
-            ["python", "-c", source],
+            ["python", "-c", inspect.getsource(writer)],
             env=env,
             avoid=avoid,
             imagePullSecrets=stateful.get("imagePullSecrets") or [],
