@@ -90,7 +90,7 @@ class OnLoopback(Redis):
         self.ha.start(*missing)
         name, _dot, suffix = PROXY.partition(".")
         service = {"metadata": {"name": name}, "spec": {"ports": [{"port": self.ha.port}]}}
-        facts = {"master_service": service, "suffix": suffix, "password": self.ha.password}
+        facts = {"master_service": service, "suffix": suffix, "password": self.ha.password, "ca": ""}
         return SimpleNamespace(**facts), f"redis-{self.ha.wait_healthy()}"
 
     def hit(self, kind: str, struck: Struck) -> str:
