@@ -19,6 +19,7 @@ description:
     is a warning.
 extends_documentation_fragment:
   - celeryops.platform.kube
+  - celeryops.platform.read_only
 options:
   namespace:
     description: Namespace of the Secret.
@@ -36,12 +37,6 @@ options:
 attributes:
   check_mode:
     description: Does the same. Where the namespace does not exist yet, nothing is checked.
-    support: full
-  diff_mode:
-    description: Changes nothing.
-    support: N/A
-  idempotent:
-    description: Never reports a change.
     support: full
 """
 

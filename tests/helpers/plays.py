@@ -18,7 +18,7 @@ import yaml
 
 from .modules import ROOT
 
-__all__ = ["Play", "other_interpreter", "play"]
+__all__ = ["Play", "other_interpreter", "play", "run_roles"]
 
 
 class Play:
@@ -110,3 +110,28 @@ def play(
     finally:
         process.terminate()
         process.wait()
+
+
+def run_roles(folder: Path, roles: list[str], given: dict[str, Any], *options: str) -> tuple[int, dict[str, int], str]:
+    """Runs roles on the cluster of KUBECONFIG to their end; the exit status, the play's counts, and the output."""
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "module_defaults": {"group/celeryops.platform.kube": {"kubeconfig": os.environ["KUBECONFIG"]}},
+        "roles": roles,
+    }
+    playbook = folder / "play.json"
+    playbook.write_text(json.dumps([play]), encoding="utf-8")
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(given), *options, str(playbook)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+    )
+    recap = next((line for line in done.stdout.splitlines() if line.startswith("localhost ")), "")
+    counts = {key: int(value) for key, value in (word.split("=") for word in recap.split() if "=" in word)}
+    return done.returncode, counts, done.stdout + done.stderr

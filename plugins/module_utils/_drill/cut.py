@@ -135,6 +135,7 @@ def main(options: dict[str, Any]) -> None:
         sys.exit(f"{error}: {'this kernel lacks ' + words if known else 'not allowed'}")
     try:
         began = time.time()
+        # The node is off for as long as this lasts.
         time.sleep(options["seconds"])
     finally:
         held.close()

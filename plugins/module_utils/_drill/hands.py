@@ -13,9 +13,12 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.waiting import in_vain, wait_until
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
@@ -149,18 +152,22 @@ class Hands:
             return
         ref = ObjectRef("v1", "Namespace", NAMESPACE)
         end = time.monotonic() + self.timeout
-        while (found := self.api.get(ref)) and found["metadata"].get("deletionTimestamp"):
-            self._wait(end, "the end of the namespace that an earlier drill left")
+        self._wait(
+            lambda: not (self.api.get(ref) or {"metadata": {}})["metadata"].get("deletionTimestamp"),
+            end,
+            "the end of the namespace that an earlier drill left",
+        )
         self._prepared = True
         self.api.apply(namespace(), field_manager=MANAGER, force=True)
         # No pod is admitted before.
-        while not self.api.get(ObjectRef("v1", "ServiceAccount", "default", NAMESPACE)):
-            self._wait(end, "the service account of the drill's namespace")
+        account = ObjectRef("v1", "ServiceAccount", "default", NAMESPACE)
+        self._wait(lambda: self.api.get(account), end, "the service account of the drill's namespace")
 
     def on(self, node: str) -> str:
         """The name of the pod on a node, which is there when this returns."""
         self.prepare()
         if node not in self._there:
+            # It is there to be entered, and ends with its namespace; by itself where nobody is left to remove that.
             command = [self.python, "-c", "import time; time.sleep(14400)"]
             made = self.api.create(pod(f"hand-{secrets.token_hex(3)}", node, self.image, command))
             self._there[node] = made["metadata"]["name"]
@@ -178,12 +185,7 @@ class Hands:
         if self._prepared:
             self.api.delete(ObjectRef("v1", "Namespace", NAMESPACE))
 
-    def _wait(self, end: float, what: str) -> None:
-        if time.monotonic() > end:
-            raise CeleryOpsError(
-                f"The drill waited in vain for {what}",
-                expected=f"{what} within {self.timeout:g} s",
-                found=f"namespace {NAMESPACE} as it was",
-                remedy=f"kubectl describe namespace {NAMESPACE}",
-            )
-        time.sleep(PAUSE)
+    def _wait(self, ready: Callable[[], object], end: float, what: str) -> None:
+        found, remedy = f"namespace {NAMESPACE} as it was", f"kubectl describe namespace {NAMESPACE}"
+        late = partial(in_vain, what, self.timeout, found, remedy)
+        wait_until(ready, end - time.monotonic(), late, PAUSE)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill import cut, hands
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.evict import evicted
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.waiting import in_vain, wait_until
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
@@ -214,13 +214,5 @@ class Nodes:
         return told
 
     def _wait(self, ready: Callable[[], bool], what: str, found: Callable[[], str]) -> None:
-        end = time.monotonic() + self.timeout
-        while not ready():
-            if time.monotonic() > end:
-                raise CeleryOpsError(
-                    f"the drill waited in vain for {what}",
-                    expected=f"{what} within {self.timeout:g} s",
-                    found=found(),
-                    remedy="kubectl describe what is named, or raise timeout",
-                )
-            time.sleep(PAUSE)
+        remedy = "kubectl describe what is named, or raise timeout"
+        wait_until(ready, self.timeout, lambda: in_vain(what, self.timeout, found(), remedy), PAUSE)

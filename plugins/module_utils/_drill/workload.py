@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._celery.collect
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.account import Kill
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.evict import evicted
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import MANAGER, Hands
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.waiting import wait_until
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.resources import ObjectRef
@@ -96,16 +96,15 @@ class Workload:
                 )
 
     def wait(self, ready: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + self.timeout
-        while not ready():
-            if time.monotonic() > end:
-                raise CeleryOpsError(
-                    f"{self.ref}: {what} did not come",
-                    expected=f"{what} within {self.timeout:g} s",
-                    found=", ".join(f"{pod['metadata']['name']} ready={is_ready(pod)}" for pod in self.pods()),
-                    remedy="kubectl describe the pods, or raise timeout",
-                )
-            time.sleep(PAUSE)
+        def late() -> CeleryOpsError:
+            return CeleryOpsError(
+                f"{self.ref}: {what} did not come",
+                expected=f"{what} within {self.timeout:g} s",
+                found=", ".join(f"{pod['metadata']['name']} ready={is_ready(pod)}" for pod in self.pods()),
+                remedy="kubectl describe the pods, or raise timeout",
+            )
+
+        wait_until(ready, self.timeout, late, PAUSE)
 
     def wait_settled(self) -> None:
         self.wait(lambda: settled(self.look(), self.pods()), "the end of the disturbance")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.client import client_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import Hands
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round, Struck
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.waiting import in_vain, wait_until
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.waiter import wait_for
@@ -105,7 +105,7 @@ class PostgreSQL:
             self._expected = True
             victim = self._get("v1", "Pod", self._leader)
         if grace is None:
-            # Patroni, which is the first process, has to see that it is gone.
+            # Patroni goes on, and has to see that it is gone.
             struck(self.hands.kill(victim, process="postgres"))
         else:
             struck(None)
@@ -199,16 +199,8 @@ class PostgreSQL:
         return found
 
     def _until(self, holds: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + self.timeout
-        while not holds():
-            if time.monotonic() > deadline:
-                raise self._vain(what, self.timeout)
-            time.sleep(_POLL)
+        wait_until(holds, self.timeout, lambda: self._vain(what, self.timeout), _POLL)
 
     def _vain(self, what: str, timeout: float) -> CeleryOpsError:
-        return CeleryOpsError(
-            f"The drill waited in vain for {what}",
-            expected=f"{what} within {timeout:g} s",
-            found=", ".join(f"{m.pod}: {m.role}, {m.state}, {m.replication}" for m in self.cluster.members()),
-            remedy="Read the logs of the pods that are named.",
-        )
+        found = ", ".join(f"{m.pod}: {m.role}, {m.state}, {m.replication}" for m in self.cluster.members())
+        return in_vain(what, timeout, found, "Read the logs of the pods that are named.")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +71,6 @@ def request(params: Mapping[str, Any]) -> Json:
 
 def manifest(params: Mapping[str, Any]) -> Json:
     secret = params["secret"]
-    program = inside.__loader__.get_source(inside.__name__)  # type: ignore[union-attr]
     env = [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret["name"], "key": secret[key]}}}
         for name, key in (("CHECK_USER", "username_key"), ("CHECK_PASSWORD", "password_key"))
@@ -79,7 +79,7 @@ def manifest(params: Mapping[str, Any]) -> Json:
         "name": _NAME,
         "image": params["image"],
         "imagePullPolicy": params["image_pull_policy"],
-        "command": [params["python"], "-c", program],
+        "command": [params["python"], "-c", inspect.getsource(inside)],
         "env": [*env, {"name": "CHECK_REQUEST", "value": json.dumps(request(params))}],
         "resources": params["resources"],
         "securityContext": params["security_context"],

@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.client import client_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import Hands
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.rounds import Round, Struck
+from ansible_collections.celeryops.platform.plugins.module_utils._drill.waiting import in_vain, wait_until
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
@@ -186,13 +187,5 @@ class Redis:
             time.sleep(_PAUSE)
 
     def _until(self, holds: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + self.timeout
-        while not holds():
-            if time.monotonic() > end:
-                raise CeleryOpsError(
-                    f"The drill waited in vain for {what}",
-                    expected=f"{what} within {self.timeout:g} s",
-                    found="none",
-                    remedy="see that pods of the workers' image reach the broker",
-                )
-            time.sleep(_PAUSE)
+        remedy = "see that pods of the workers' image reach the broker"
+        wait_until(holds, self.timeout, lambda: in_vain(what, self.timeout, "none", remedy), _PAUSE)

@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.modules import ROOT, run_module
+from helpers.modules import run_module
+from helpers.plays import run_roles
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, Json, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.cluster import PatroniCluster
@@ -57,16 +55,6 @@ class Place:
     def play(self, *options: str, **variables: Any) -> tuple[int, dict[str, int], str]:
         """Runs roles namespace and postgresql, or `roles`; the exit status, the play's counts, and the output."""
         roles = variables.pop("roles", ["celeryops.platform.namespace", "celeryops.platform.postgresql"])
-        play = {
-            "hosts": "localhost",
-            "connection": "local",
-            "gather_facts": False,
-            "vars": {"ansible_python_interpreter": sys.executable},
-            "module_defaults": {"group/celeryops.platform.kube": {"kubeconfig": os.environ["KUBECONFIG"]}},
-            "roles": roles,
-        }
-        playbook = self.folder / "play.json"
-        playbook.write_text(json.dumps([play]), encoding="utf-8")
         given = {
             "platform_namespace": self.namespace,
             "postgresql_name": NAME,
@@ -78,17 +66,7 @@ class Place:
             **self.variables,
             **variables,
         }
-        done = subprocess.run(
-            ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(given), *options, str(playbook)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        )
-        recap = next((line for line in done.stdout.splitlines() if line.startswith("localhost ")), "")
-        counts = {key: int(value) for key, value in (word.split("=") for word in recap.split() if "=" in word)}
-        return done.returncode, counts, done.stdout + done.stderr
+        return run_roles(self.folder, roles, given, *options)
 
     def applied(self, *options: str, **variables: Any) -> int:
         """Runs the roles, which must succeed; the number of changes."""

@@ -6,16 +6,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.modules import ROOT, run_module
+from helpers.modules import run_module
+from helpers.plays import run_roles
 from helpers.servers import wait_until
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
@@ -41,30 +39,10 @@ class Place:
 
     def play(self, *options: str, **variables: Any) -> tuple[int, dict[str, int], str]:
         """Runs both roles; the exit status, the play's counts, and the output."""
-        play = {
-            "hosts": "localhost",
-            "connection": "local",
-            "gather_facts": False,
-            "vars": {"ansible_python_interpreter": sys.executable},
-            "module_defaults": {"group/celeryops.platform.kube": {"kubeconfig": self.kubeconfig}},
-            "roles": ["celeryops.platform.namespace", "celeryops.platform.redis"],
-        }
         small = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "128Mi"}}
-        playbook = self.folder / "play.json"
-        playbook.write_text(json.dumps([play]), encoding="utf-8")
         images = {"redis_image": self.image, "redis_proxy_image": self.proxy_image}
         given = {"platform_namespace": self.namespace, "redis_resources": small, **images, **variables}
-        done = subprocess.run(
-            ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(given), *options, str(playbook)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        )
-        recap = next((line for line in done.stdout.splitlines() if line.startswith("localhost ")), "")
-        counts = {key: int(value) for key, value in (word.split("=") for word in recap.split() if "=" in word)}
-        return done.returncode, counts, done.stdout + done.stderr
+        return run_roles(self.folder, ["celeryops.platform.namespace", "celeryops.platform.redis"], given, *options)
 
     def module(self, name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
         given = {"kubeconfig": self.kubeconfig, "namespace": self.namespace, **arguments}
