@@ -23,6 +23,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
     ObjectRef,
     connect,
 )
+from ansible_collections.celeryops.platform.plugins.module_utils._kube.podrun import run_pod
 
 
 def config_map(namespace: str, name: str = "c", **data: str) -> Json:
@@ -171,6 +172,30 @@ def test_requests_wait_for_a_server_that_restarts(api_server: ApiServer, namespa
         patient.create(config_map(namespace, a="1"))
     with away(api_server):
         assert len(patient.list("v1", "ConfigMap", namespace)) == 1
+
+
+def test_a_pod_is_watched_on_by_another_connection(api: Api, api_server: ApiServer, namespace: str) -> None:
+    """Without a kubelet: what it would write down, the test writes."""
+    patient = connect({"kubeconfig": str(api_server.kubeconfig), "retry_timeout": 60})
+    spec = {"nodeName": "nobodys", "containers": [{"name": "c", "image": "none"}], "automountServiceAccountToken": False}
+    once = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "once", "namespace": namespace}, "spec": spec}
+    said: list[str] = []
+
+    def run() -> None:
+        with pytest.raises(KubeError) as caught:
+            run_pod(patient, once, timeout=120)
+        said.append(str(caught.value))
+
+    running = threading.Thread(target=run)
+    running.start()
+    (_event, pod), *_ = api.watch("v1", "Pod", namespace, timeout=3)
+    with away(api_server):
+        pass
+    assert running.is_alive()
+    ended = {"status": {"phase": "Failed", "reason": "DeadlineExceeded", "message": "as the kubelet would say"}}
+    api.patch(ObjectRef.of(pod), ended, subresource="status")
+    running.join()
+    assert "as the kubelet would say" in said[0]
 
 
 def test_a_set_that_meets_a_restart_is_completed(

@@ -25,6 +25,8 @@ Json = dict[str, Any]
 class Site(Protocol):
     """The cluster's nodes. See nodes.py."""
 
+    @property
+    def host(self) -> str: ...
     def all(self) -> list[Json]: ...
     def refuse(self, names: Sequence[str]) -> None: ...
     def drain(self, name: str) -> int: ...
@@ -52,7 +54,7 @@ class _OfNodes(Course):
         self.names: list[str] = []
 
     def refuse(self) -> None:
-        self.names = chosen(self.site.all(), self.wanted, loss=self.loss)
+        self.names = chosen(self.site.all(), self.wanted, loss=self.loss, host=self.site.host)
         self.workers.refuse_ill()
         for engine in self.engines:
             engine.refuse()

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.celeryops.platform.plugins.module_utils._drill import cut, hands
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.evict import evicted
@@ -25,6 +26,8 @@ Json = dict[str, Any]
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 MIRROR = "kubernetes.io/config.mirror"
 PAUSE = 1.0
+# Members of a control plane that bear the loss of one
+QUORATE = 3
 # Seconds that a kubelet lets a container wait at most that ends again and again, unless it is told otherwise
 BACKOFF = 300.0
 
@@ -88,22 +91,41 @@ def _usable(node: Json) -> bool:
     return _ready(node) and not node["spec"].get("unschedulable")
 
 
-def chosen(nodes: Sequence[Json], wanted: Sequence[str], *, loss: bool) -> list[str]:
-    """The nodes that are drilled, by name; all that may be where none is named.
+def _control(node: Json) -> bool:
+    return CONTROL_PLANE in (node["metadata"].get("labels") or {})
 
-    Raises CeleryOpsError for one that must not: not well, cordoned by somebody else, or, where it would be lost, one
-    that the API server may run on, without which nobody could see what happens.
+
+def _reached_through(node: Json, host: str) -> bool:
+    """Whether the URL of the API server names this node itself. A name is not looked up: it may lead to several."""
+    named = {one["address"] for one in node.get("status", {}).get("addresses") or []}
+    return (urlsplit(host).hostname or "") in named
+
+
+def _may_be_lost(node: Json, host: str, members: int) -> bool:
+    return not _control(node) or (members >= QUORATE and not _reached_through(node, host))
+
+
+def chosen(nodes: Sequence[Json], wanted: Sequence[str], *, loss: bool, host: str) -> list[str]:
+    """The nodes that are drilled, by name; all that may be where none is named. ``host``: the API server's URL.
+
+    Raises CeleryOpsError for one that must not: not well, cordoned by somebody else, or, where it would be lost, one of
+    the control plane without which nobody could see what happens.
     """
     by_name = {node["metadata"]["name"]: node for node in nodes}
+    members = sum(_ready(node) and _control(node) for node in nodes)
     may = [
         name
         for name, node in sorted(by_name.items())
-        if _usable(node) and not (loss and CONTROL_PLANE in (node["metadata"].get("labels") or {}))
+        if _usable(node) and (not loss or _may_be_lost(node, host, members))
     ]
     usable = sum(map(_usable, nodes))
     wrong = [name for name in wanted if name not in may]
     if wrong or not may or usable < 2:
-        what = "nodes outside of the control plane" if loss else "nodes"
+        what = (
+            "nodes outside of the control plane, or of one of three that is reached by an address in front of them"
+            if loss
+            else "nodes"
+        )
         raise CeleryOpsError(
             "these nodes cannot be drilled",
             expected=f"{what}, ready and not cordoned, with another one to take their pods",
@@ -120,6 +142,10 @@ class Nodes:
         self.api = api
         self.timeout = timeout
         self.cordoned: set[str] = set()
+
+    @property
+    def host(self) -> str:
+        return self.api.host
 
     def all(self) -> list[Json]:
         return self.api.list("v1", "Node")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import KubeError, NoClusterError, Unreachable, from_answer
+from .errors import KubeError, NoAnswerError, NoClusterError, Unreachable, from_answer
 from .resources import Json, ObjectRef, Resource, parse_discovery
 from .session import KUBERNETES_IMPORT_ERROR, Query, Session
 
@@ -121,8 +121,8 @@ class Api:
             time.sleep(wait)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _silence(self, what: str, error: Unreachable) -> KubeError:
-        return KubeError(
+    def _silence(self, what: str, error: Unreachable) -> NoAnswerError:
+        return NoAnswerError(
             f"{what}: no answer from the API server",
             expected=f"an answer from {self.host} within {self._retry_timeout:g} s",
             found=str(error),

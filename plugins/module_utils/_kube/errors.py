@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
-__all__ = ["KubeError", "NoClusterError", "Unreachable", "from_answer"]
+__all__ = ["KubeError", "NoAnswerError", "NoClusterError", "Unreachable", "from_answer"]
 
 
 class Unreachable(Exception):
@@ -69,6 +69,10 @@ class KubeError(CeleryOpsError):
     def causes(self) -> list[dict[str, str]]:
         """What the server names as causes: mappings with `reason`, `message` and `field`."""
         return list((self.body.get("details") or {}).get("causes") or [])
+
+
+class NoAnswerError(KubeError):
+    """A request to which no answer came, or whose answer ended on the way."""
 
 
 class NoClusterError(KubeError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .client import Api
-from .errors import KubeError
+from .errors import KubeError, NoAnswerError
 from .pods import trouble_of
 from .resources import Json, ObjectRef
 
@@ -79,7 +79,7 @@ def _end_of(api: Api, made: Json, deadline: float, timeout: float) -> Json:
                 pod = seen
                 version = str(pod["metadata"]["resourceVersion"])
                 if kind == "DELETED":
-                    raise KubeError(f"{_name(pod)} was deleted before it ended", remedy="run again")
+                    raise _deleted(pod)
                 if _is_over(pod):
                     return pod
                 trouble = trouble_of(pod)
@@ -88,6 +88,12 @@ def _end_of(api: Api, made: Json, deadline: float, timeout: float) -> Json:
                 troubled_since = (troubled_since or time.monotonic()) if trouble else None
                 if troubled_since:
                     break
+        except NoAnswerError:
+            # One of several servers behind one address was lost, perhaps: the next request may reach another one. It is
+            # repeated for as long as any other request, and raises when nobody answers.
+            if api.get(ObjectRef.of(made)) is None:
+                raise _deleted(pod) from None
+            version = ""
         except KubeError as error:
             if error.status != _GONE:
                 raise
@@ -101,6 +107,10 @@ def _end_of(api: Api, made: Json, deadline: float, timeout: float) -> Json:
         found=str(trouble_of(pod) or f"phase {pod['status'].get('phase')}"),
         remedy="raise the timeout if the work takes longer, or look for what it waits for",
     )
+
+
+def _deleted(pod: Json) -> KubeError:
+    return KubeError(f"{_name(pod)} was deleted before it ended", remedy="run again")
 
 
 def _is_over(pod: Json) -> bool:

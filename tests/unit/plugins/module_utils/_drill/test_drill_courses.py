@@ -68,6 +68,8 @@ class Platform:
         self.act("close hands")
 
     # Nodes
+    host = "https://192.0.2.10:6443"
+
     def all(self) -> list[Json]:
         return [node("cp", labels={LABEL: ""}), node("w-1"), node("w-2")]
 

@@ -22,11 +22,18 @@ from ansible_collections.celeryops.platform.plugins.module_utils._errors import 
 Json = dict[str, Any]
 
 
-def node(name: str, *, ready: bool = True, cordoned: bool = False, control: bool = False) -> Json:
+# An address in front of the servers
+FRONT = "https://192.0.2.10:6443"
+
+
+def node(name: str, *, ready: bool = True, cordoned: bool = False, control: bool = False, address: str = "") -> Json:
     return {
         "metadata": {"name": name, "labels": {"node-role.kubernetes.io/control-plane": ""} if control else {}},
         "spec": {"unschedulable": True} if cordoned else {},
-        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+        "status": {
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "addresses": [{"type": "InternalIP", "address": address or "192.0.2.99"}],
+        },
     }
 
 
@@ -34,9 +41,24 @@ NODES = [node("w-2"), node("w-1"), node("cp", control=True), node("off", ready=F
 
 
 def test_nodes_in_turn() -> None:
-    assert chosen(NODES, [], loss=False) == ["cp", "w-1", "w-2"]
-    assert chosen(NODES, [], loss=True) == ["w-1", "w-2"]
-    assert chosen(NODES, ["w-2", "cp"], loss=False) == ["w-2", "cp"]
+    assert chosen(NODES, [], loss=False, host=FRONT) == ["cp", "w-1", "w-2"]
+    assert chosen(NODES, [], loss=True, host=FRONT) == ["w-1", "w-2"]
+    assert chosen(NODES, ["w-2", "cp"], loss=False, host=FRONT) == ["w-2", "cp"]
+
+
+def servers(*names: str, **others: Any) -> list[Json]:
+    return [node(name, control=True, address=f"192.0.2.1{name[-1]}") for name in names] + [node("w", **others)]
+
+
+def test_one_server_of_three_may_be_lost_when_the_others_answer_for_it() -> None:
+    three = servers("cp-1", "cp-2", "cp-3")
+    assert chosen(three, [], loss=True, host=FRONT) == ["cp-1", "cp-2", "cp-3", "w"]
+    assert chosen(three, ["cp-2"], loss=True, host="https://cluster.example:6443") == ["cp-2"]
+    # The one that the kubeconfig leads to
+    assert chosen(three, [], loss=True, host="https://192.0.2.12:6443") == ["cp-1", "cp-3", "w"]
+    assert chosen(servers("cp-1", "cp-2"), [], loss=True, host=FRONT) == ["w"]
+    two_of_three = [*servers("cp-1", "cp-2"), node("cp-3", control=True, ready=False)]
+    assert chosen(two_of_three, [], loss=True, host=FRONT) == ["w"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +75,7 @@ def test_nodes_in_turn() -> None:
 )
 def test_nodes_that_must_not_be_drilled(nodes: list[Json], wanted: list[str], loss: bool, says: str) -> None:
     with pytest.raises(CeleryOpsError, match=says):
-        chosen(nodes, wanted, loss=loss)
+        chosen(nodes, wanted, loss=loss, host=FRONT)
 
 
 def pod(
