@@ -71,7 +71,7 @@ class Place:
         api = Client(f"https://127.0.0.1:{self.upstream_port}", context(self.pki.path("server-ca.crt"), admin))
         tokens = (Token("secret"), Token("for-agents"))
         config = {"version": "v1.99.0+k3s1", "cluster-dns": "10.43.0.10"}
-        supervisor = Supervisor(self.pki, tokens, config, api, lambda: True)
+        supervisor = Supervisor(self.pki, tokens, config, api, lambda: True, "127.0.0.1")
         Listener(self.pki, self.serving, supervisor, self.upstream_port).serve("127.0.0.1", port)
 
     def _upstream(self) -> int:

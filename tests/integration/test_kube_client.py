@@ -177,7 +177,11 @@ def test_requests_wait_for_a_server_that_restarts(api_server: ApiServer, namespa
 def test_a_pod_is_watched_on_by_another_connection(api: Api, api_server: ApiServer, namespace: str) -> None:
     """Without a kubelet: what it would write down, the test writes."""
     patient = connect({"kubeconfig": str(api_server.kubeconfig), "retry_timeout": 60})
-    spec = {"nodeName": "nobodys", "containers": [{"name": "c", "image": "none"}], "automountServiceAccountToken": False}
+    spec = {
+        "nodeName": "nobodys",
+        "containers": [{"name": "c", "image": "none"}],
+        "automountServiceAccountToken": False,
+    }
     once = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "once", "namespace": namespace}, "spec": spec}
     said: list[str] = []
 

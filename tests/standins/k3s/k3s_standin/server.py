@@ -70,7 +70,8 @@ class _Server:
         self._write_tokens(token, agent_token)
         api = plane.admin()
         serving = (plane.pki.path("serving-kube-apiserver.crt"), plane.pki.path("serving-kube-apiserver.key"))
-        supervisor = Supervisor(plane.pki, (token, agent_token), plane.config, api, lambda: _answers(api))
+        tokens = (token, agent_token)
+        supervisor = Supervisor(plane.pki, tokens, plane.config, api, lambda: _answers(api), node.address)
         Listener(plane.pki, serving, supervisor, API_PORT).serve("0.0.0.0", int(self._options["https-listen-port"]))  # noqa: S104
         plane.start_api()
         plane.start_controllers()
@@ -177,8 +178,7 @@ class _Server:
         self._migrate()
         if joined is None:
             return plane.start_etcd()
-        host = self._options["server"].split("://")[1].rsplit(":", 1)[0]
-        remote = Etcd(plane.pki, f"https://{host}:2379")
+        remote = Etcd(plane.pki, f"https://{joined['address']}:2379")
         members = [each for each in remote.members() if each.peer != plane.peer or each.name]
         stale = next((each for each in members if each.peer == plane.peer), None)
         if stale:

@@ -42,7 +42,10 @@ class NodeIdentity:
 
 
 class Supervisor:
-    """The handler of a server's port. `config` is what joining nodes learn; `ready` tells whether the API serves."""
+    """The handler of a server's port. `config` is what joining nodes learn; `ready` tells whether the API serves.
+
+    `address`: where the member of etcd of this server is, for who asked by an address in front of several servers.
+    """
 
     def __init__(
         self,
@@ -51,8 +54,9 @@ class Supervisor:
         config: Mapping[str, Any],
         api: Client,
         ready: Callable[[], bool],
+        address: str,
     ) -> None:
-        self._pki, self._config, self._api, self._ready = pki, config, api, ready
+        self._pki, self._config, self._api, self._ready, self._address = pki, config, api, ready, address
         self._server_token, self._agent_token = tokens
 
     def __call__(self, request: Request) -> Answer | None:
@@ -69,7 +73,7 @@ class Supervisor:
         if not self._authorized(request.headers.get("authorization", ""), server=server):
             return Answer(401, b"Unauthorized")
         if server:
-            return _json({"bundle": self._pki.bundle(), "config": dict(self._config)})
+            return _json({"bundle": self._pki.bundle(), "config": dict(self._config), "address": self._address})
         if not self._ready():
             return Answer(503, b"runtime core not ready")
         if request.path == "/v1-k3s/config" and request.method == "POST":
