@@ -90,7 +90,8 @@ options:
   nodes:
     description:
       - Nodes that are drilled; without any, all that are ready and not cordoned.
-      - Of the control plane one is lost only where three are ready, and the kubeconfig leads to an address in front of them.
+      - Of the control plane one is lost only where three are ready, and the kubeconfig leads to an address in front of
+        them.
     type: list
     elements: str
     default: []
