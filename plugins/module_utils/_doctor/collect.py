@@ -81,7 +81,7 @@ def collect(api: Api, wish: Wish) -> Snapshot:
 
         logs = pool.map(read, _wanted_logs(seen)[:MOST_LOGS])
         told = visits.visit(api, wish, seen, pool, gaps.note)
-        seen = replace(seen, logs=tuple(one for one in logs if one))
+        seen = replace(seen, logs=tuple(one for one in logs if one), gone=_gone(api, wish, raw, gaps) if told else ())
         asked = visits.ask(api, wish, seen, told, raw, secrets, gaps.note)
     return replace(
         seen,
@@ -102,6 +102,20 @@ def _list(api: Api, wish: Wish, kind: str, gaps: Gaps) -> list[Json] | None:
         found.sort(key=lambda event: str(event.get("lastTimestamp") or event["metadata"].get("creationTimestamp")))
         return found[-MOST_EVENTS:]
     return found
+
+
+def _gone(api: Api, wish: Wish, raw: Mapping[str, list[Json]], gaps: Gaps) -> tuple[str, ...]:
+    """Who was told to go since the pods were listed, as in a rolling update, gives no answer and is well."""
+    now = _list(api, wish, "Pod", gaps)
+    if now is None:
+        return ()
+    before, after = _staying(raw.get("Pod", [])), _staying(now)
+    return tuple(sorted(name for uid, name in before.items() if uid not in after))
+
+
+def _staying(pods: Iterable[Json]) -> dict[str, str]:
+    metadata = [pod["metadata"] for pod in pods]
+    return {one["uid"]: one["name"] for one in metadata if not one.get("deletionTimestamp")}
 
 
 def _snapshot(wish: Wish, now: str, raw: Mapping[str, list[Json]], secrets: list[Json]) -> Snapshot:

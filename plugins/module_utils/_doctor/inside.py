@@ -53,7 +53,10 @@ SCANS = 20
 
 
 def main(request: Json) -> Json:
-    """Request: app, queues, workers, connections, whole, and in seconds within and locked. Answer: a section each."""
+    """Request: app, queues, workers, settled, connections, whole, and in seconds within and locked.
+
+    `workers`: how many may answer; `settled`: how many of them have to. Answer: a section for each part.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
         return _answer(request)
 
@@ -152,7 +155,7 @@ def at_the_broker(app: Any, request: Json) -> Json:
     good = bool(found["broker"]["roles"]) and set(found["broker"]["roles"]) <= {"master", "connected"}
     if not good or found["broker"]["errors"] or not request["whole"]:
         return found
-    found["control"] = _guarded(lambda: control(app, request["workers"], request["within"]))
+    found["control"] = _guarded(lambda: control(app, request["workers"], request["settled"], request["within"]))
     found["queues"] = _guarded(lambda: queues(app, request["queues"], request["within"]))
     return {name: section for name, section in found.items() if not (name != "broker" and section.get("error"))}
 
@@ -204,11 +207,11 @@ def _refusals(app: Any, within: float) -> list[str]:
     return []
 
 
-def control(app: Any, workers: int, within: float) -> Json:
-    """The answers of all workers. Where some are missing they are asked once more: a busy node is slow, not silent."""
+def control(app: Any, workers: int, settled: int, within: float) -> Json:
+    """The answers of all workers. Where one that has to answer is missing all are asked again: a busy node is slow."""
     told = celery_inside.workers(app, workers, within, [])
     waited = within
-    if len(told["pongs"]) < workers:
+    if len(told["pongs"]) < settled:
         again = celery_inside.workers(app, workers, within, [])
         waited += within
         told = {

@@ -32,7 +32,8 @@ class Snapshot:
     """Kubernetes objects by kind in their own form, cut down; answers from inside; why something is not here.
 
     `secrets` are shapes: for each key its length and form, never its value. `visits` are answers of inside.py, one for
-    each container that was entered. `asked` are the broker URLs that were asked from a Redis pod.
+    each container that was entered. `asked` are the broker URLs that were asked from a Redis pod. `gone` are pods that
+    were there when all was listed, and had been told to go when workers had answered.
     """
 
     namespace: str
@@ -48,6 +49,7 @@ class Snapshot:
     logs: tuple[Json, ...] = ()
     visits: tuple[Json, ...] = ()
     asked: tuple[Json, ...] = ()
+    gone: tuple[str, ...] = ()
     # What could not be collected: (part, reason)
     gaps: tuple[tuple[str, str], ...] = ()
 
@@ -128,7 +130,7 @@ def read(text: str, source: str) -> Snapshot:
         raise _unreadable(source, f"{type(problem).__name__}: {problem}") from problem
     if form != FORMAT:
         raise _unreadable(source, f"format {form!r}")
-    for name in ("workers", "beats", "queues", "logs", "visits", "asked"):
+    for name in ("workers", "beats", "queues", "logs", "visits", "asked", "gone"):
         data[name] = tuple(data.get(name) or ())
     data["objects"] = {kind: tuple(found) for kind, found in (data.get("objects") or {}).items()}
     data["gaps"] = tuple((part, why) for part, why in data.get("gaps") or ())

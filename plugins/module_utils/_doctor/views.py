@@ -18,6 +18,8 @@ Json = Mapping[str, Any]
 _PATIENT = ("ContainerCreating", "PodInitializing")
 # A pod that is not ready is no trouble for so many seconds, unless it says what is wrong: it starts, or is slow.
 STARTING = 120.0
+# Seconds that a pod is given to answer its first remote control
+SETTLED = 60.0
 # A pod that is ready but has ended more often than this within so many seconds will end again.
 RESTLESS = 3
 RECENTLY = 600.0
@@ -157,6 +159,16 @@ class Pod:
     @property
     def main(self) -> Container:
         return next(one for one in self.containers if not one.init)
+
+    @property
+    def up_for(self) -> float:
+        """Seconds since its main process began, at most: it began after the run before it had ended."""
+        return self.age if self.main.ended is None else self.main.ended
+
+    @property
+    def settled(self) -> bool:
+        """Its main process has been up for long enough to be asked for an answer."""
+        return self.main.state == "running" and self.up_for > SETTLED
 
     @property
     def ran(self) -> bool:

@@ -54,12 +54,14 @@ def visit(api: Api, wish: Wish, seen: Snapshot, pool: ThreadPoolExecutor, note: 
         for section in SECTIONS:
             note(section, "no container of Celery runs that could be entered")
         return []
-    count = sum(one.wanted for one in seen.of("worker"))
+    workers = [pod for pod in seen.pods("worker") if pod.main.state == "running"]
+    # Nobody is waited for who is not up, nor asked again for who may not be yet.
+    expected = {"workers": len(workers), "settled": sum(pod.settled for pod in workers)}
 
     def enter(place: tuple[int, list[tuple[Workload, Pod]]]) -> Json | None:
         number, alike = place
         workload, pod = min(alike, key=lambda one: not one[1].ready)
-        answer = _enter(api, wish, workload, pod, number == 0, count, note)
+        answer = _enter(api, wish, workload, pod, {**expected, "whole": number == 0}, note)
         return answer and {**answer, "workloads": [one.name for one, _pod in alike]}
 
     return [answer for answer in pool.map(enter, enumerate(places)) if answer]
@@ -79,15 +81,14 @@ def _enterable(workload: Workload) -> Pod | None:
     return min(running, key=lambda pod: (not pod.ready, pod.age), default=None)
 
 
-def _enter(api: Api, wish: Wish, workload: Workload, pod: Pod, whole: bool, workers: int, note: Note) -> Json | None:
+def _enter(api: Api, wish: Wish, workload: Workload, pod: Pod, also: Json, note: Note) -> Json | None:
     request = {
         "app": wish.app or workload.option("-A", "--app") or "celery",
         "queues": list(wish.queues),
-        "workers": workers,
         "connections": wish.connections,
         "within": wish.within,
         "locked": LOCKED,
-        "whole": whole,
+        **also,
     }
     command, packed = shipment.visit(wish.python, "doctor", request, ())
     try:

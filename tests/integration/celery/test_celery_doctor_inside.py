@@ -15,7 +15,16 @@ from celery_running import HERE, PASSWORD, Redis, Running
 
 from ansible_collections.celeryops.platform.plugins.module_utils._beat import shipment
 
-REQUEST = {"app": "tiny", "queues": ["b"], "workers": 1, "connections": 10, "within": 2.0, "locked": 60, "whole": True}
+REQUEST = {
+    "app": "tiny",
+    "queues": ["b"],
+    "workers": 1,
+    "settled": 1,
+    "connections": 10,
+    "within": 2.0,
+    "locked": 60,
+    "whole": True,
+}
 
 
 def look(redis: Redis, **changes: Any) -> dict[str, Any]:

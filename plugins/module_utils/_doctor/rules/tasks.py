@@ -25,8 +25,6 @@ from ansible_collections.celeryops.platform.plugins.module_utils._doctor.views i
 
 __all__ = ["RULES"]
 
-# Seconds that a pod is given to answer its first remote control.
-_SETTLED = 60.0
 # Seconds without evidence of consuming; the probes allow as much.
 _SILENT = 60.0
 _UNSENT = r"Couldn't apply scheduled task|could not be sent|no due time can be claimed"
@@ -45,7 +43,7 @@ def _answers(control: dict[str, Any]) -> dict[str, str]:
 
 def _silent(seen: Snapshot, control: dict[str, Any]) -> list[tuple[Pod, str]]:
     """Workers that have been up for long enough and do not consume, and what shows it."""
-    pods = [pod for pod in seen.pods("worker") if pod.main.state == "running" and _up_for(pod) > _SETTLED]
+    pods = [pod for pod in seen.pods("worker") if pod.settled and pod.name not in seen.gone]
     answers = _answers(control)
     if answers and not answers.keys() & {pod.name for pod in seen.pods("worker")}:
         # They go by names of their own, so that nobody can be told to be missing.
@@ -66,11 +64,6 @@ def _silent(seen: Snapshot, control: dict[str, Any]) -> list[tuple[Pod, str]]:
         elif not control["queues"].get(name):
             found.append((pod, f"{name} consumes from no queue"))
     return found
-
-
-def _up_for(pod: Pod) -> float:
-    """Seconds since its worker's process began, at most: it began after the run before it had ended."""
-    return pod.age if pod.main.ended is None else pod.main.ended
 
 
 def not_consuming(seen: Snapshot) -> Iterator[Verdict]:
@@ -108,7 +101,8 @@ def unconsumed(seen: Snapshot) -> Iterator[Verdict]:
         yield Unseen(cause, seen.gap("control") or "no container runs from which workers could be asked")
         return
     visit, control = seen_control
-    deaf = bool(_silent(seen, control)) or any(not pod.ready for pod in seen.pods("worker"))
+    pods = seen.pods("worker")
+    deaf = bool(_silent(seen, control)) or any(not pod.ready or pod.name in seen.gone for pod in pods)
     lengths: dict[str, Any] = next((answer["lengths"] for _visit, answer in seen.visited("queues")), {})
     consumed = {queue for queues in control["queues"].values() for queue in queues}
     orphans = [
