@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from helpers.apiserver import ApiServer
@@ -31,7 +33,7 @@ def config_map(namespace: str, name: str = "c", **data: str) -> Json:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-def kubeconfig(server: ApiServer, path: Path, *, user: Json | None = None, **cluster: Any) -> dict[str, str]:
+def kubeconfig(server: ApiServer, path: Path, /, *, user: Json | None = None, **cluster: Any) -> dict[str, str]:
     """Connection options of another user, or of another view of the server."""
     config = json.loads(server.kubeconfig.read_text(encoding="ascii"))
     config["clusters"][0]["cluster"] |= cluster
@@ -172,6 +174,64 @@ def test_requests_wait_for_a_server_that_restarts(api_server: ApiServer, namespa
         patient.create(config_map(namespace, a="1"))
     with away(api_server):
         assert len(patient.list("v1", "ConfigMap", namespace)) == 1
+
+
+class Door:
+    """An address in front of a server. Each connection is passed on, cut, or left without a word, as asked."""
+
+    def __init__(self, port: int, *turns: str) -> None:
+        self.port = port
+        self.turns = list(turns)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.open: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        while self.turns:
+            client, _address = self.listener.accept()
+            turn = self.turns.pop(0)
+            if turn == "cut":
+                client.close()
+                continue
+            self.open.append(client)
+            if turn == "pass":
+                server = socket.create_connection(("127.0.0.1", self.port))
+                self.open.append(server)
+                for one, other in ((client, server), (server, client)):
+                    threading.Thread(target=self._pipe, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _pipe(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+
+    def close_all(self) -> None:
+        for one in self.open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+@pytest.mark.parametrize("turn", ["cut", "silent"])
+def test_a_creation_is_repeated_where_no_connection_came_about(
+    api_server: ApiServer, namespace: str, tmp_path: Path, turn: str
+) -> None:
+    """As at a server that has only begun to listen. It was not told anything, so nothing can be done twice."""
+    door = Door(urlsplit(connect({"kubeconfig": str(api_server.kubeconfig)}).host).port or 0, "pass", turn, "pass")
+    options = kubeconfig(api_server, tmp_path / "config", server=door.url)
+    patient = connect({**options, "request_timeout": 2, "retry_timeout": 60})
+    assert patient.list("v1", "ConfigMap", namespace) == []
+    door.close_all()
+    patient.create(config_map(namespace))
+    assert door.turns == []
+    assert len(patient.list("v1", "ConfigMap", namespace)) == 1
+    door.close_all()
+    door.listener.close()
 
 
 def test_a_pod_is_watched_on_by_another_connection(api: Api, api_server: ApiServer, namespace: str) -> None:

@@ -85,6 +85,7 @@ class Session:
                 found=str(error),
                 remedy="correct `proxy-url` in the kubeconfig, or HTTPS_PROXY and NO_PROXY",
             ) from error
+        _tell_handshakes(self._pool)
         self.host = access.host
 
     def _url(self, path: str, query: Query) -> str:
@@ -161,6 +162,26 @@ class Session:
             server_name=self._server_name,
             proxy=(proxy.hostname, proxy.port) if proxy else None,
         )
+
+
+def _tell_handshakes(manager: Any) -> None:
+    """Has a server that does not come to the end of the TLS handshake told as one that was not reached.
+
+    urllib3 raises the same for it as for an answer that does not come, when the request may have been acted on.
+    """
+
+    class Connection(urllib3.connection.HTTPSConnection):
+        def connect(self) -> None:
+            try:
+                super().connect()
+            except (TimeoutError, ConnectionError, ssl.SSLEOFError) as error:
+                words = f"no TLS connection to {self.host}:{self.port}: {error}"
+                raise urllib3.exceptions.NewConnectionError(self, words) from error
+
+    class Pool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Connection
+
+    manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": Pool}
 
 
 def _missing(library: str, trace: str) -> KubeError:
