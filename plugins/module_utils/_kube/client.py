@@ -101,7 +101,7 @@ class Api:
             try:
                 answer = self._session.request(method, path, query, payload, headers)
             except Unreachable as error:
-                problem = self._silence(what, error)
+                problem: KubeError = self._silence(what, error)
                 again = (may_repeat or not error.sent) and not error.final
             else:
                 if answer.status < 300:
