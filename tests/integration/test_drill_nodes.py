@@ -17,6 +17,7 @@ import pytest
 from helpers.apiserver import ApiServer
 from helpers.servers import wait_until
 
+from ansible_collections.celeryops.platform.plugins.module_utils._drill import hands
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.hands import NAMESPACE, Hands, namespace
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.nodes import Nodes
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
@@ -154,6 +155,35 @@ def test_a_node_is_whole_when_those_whose_pods_ran_there_are(quick: Api, namespa
     quick.delete(ref, grace_seconds=0)
 
 
+@pytest.mark.parametrize(("phase", "seconds", "says"), [("Failed", 30, "without a word"), ("Running", 0, "no word of")])
+def test_a_cut_that_nobody_tells_of(
+    quick: Api, namespace: str, node: str, monkeypatch: pytest.MonkeyPatch, phase: str, seconds: float, says: str
+) -> None:
+    """A pod that fails at once is not waited for, one that says nothing no longer than it may take."""
+    monkeypatch.setattr(hands, "NAMESPACE", namespace)
+    privileged = hands.pod
+
+    def unprivileged(*args: Any, **spec: Any) -> Json:
+        """This API server takes no other."""
+        made = privileged(*args, **spec)
+        made["spec"]["containers"][0].pop("securityContext")
+        return made
+
+    monkeypatch.setattr(hands, "pod", unprivileged)
+
+    def kubelet() -> None:
+        wait_until(lambda: quick.list("v1", "Pod", namespace), "the pod that cuts")
+        (made,) = quick.list("v1", "Pod", namespace)
+        quick.patch(ObjectRef.of(made), {"status": {"phase": phase}}, subresource="status")
+
+    running = threading.Thread(target=kubelet)
+    running.start()
+    with pytest.raises(CeleryOpsError, match=f"node {node} could not be cut off.*{says}"):
+        Nodes(quick, 3).cut(node, "image", "python", seconds)
+    running.join()
+    assert quick.list("v1", "Pod", namespace) == []
+
+
 def test_hands_wait_for_the_end_of_the_namespace_that_an_earlier_drill_left(quick: Api) -> None:
     """Nobody removes it here, nor makes a service account."""
     quick.create(namespace())
@@ -161,9 +191,9 @@ def test_hands_wait_for_the_end_of_the_namespace_that_an_earlier_drill_left(quic
         with pytest.raises(CeleryOpsError, match="the service account of the drill's namespace"):
             Hands(quick, "image", "python", 1).prepare()
         quick.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}} | WHERE)
-        hands = Hands(quick, "image", "python", 5)
-        hands.prepare()
-        hands.close()
+        ours = Hands(quick, "image", "python", 5)
+        ours.prepare()
+        ours.close()
         with pytest.raises(CeleryOpsError, match="the end of the namespace that an earlier drill left"):
             Hands(quick, "image", "python", 1).prepare()
     finally:

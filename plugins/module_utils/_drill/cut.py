@@ -119,7 +119,7 @@ def chosen(there: dict[str, list[str]], wanted: list[str]) -> list[str]:
 
 
 def main(options: dict[str, Any]) -> None:
-    """Options: addresses of the node, and seconds."""
+    """Options: addresses of the node, seconds, and for how many seconds more this stays after that."""
     there = addresses()
     devices = chosen(there, options["addresses"])
     if not devices:
@@ -139,5 +139,8 @@ def main(options: dict[str, Any]) -> None:
         time.sleep(options["seconds"])
     finally:
         held.close()
-    json.dump({"at": began, "ended": time.time(), "devices": devices}, sys.stdout)
-    sys.stdout.write("\n")
+    print(json.dumps({"at": began, "ended": time.time(), "devices": devices}), flush=True)
+    # A server of k3s that was alone starts anew, containerd with it. It forgets what ended while it was away, with its
+    # output; of what still runs it gets both.
+    signal.alarm(int(options["stay"]))
+    signal.pause()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +20,6 @@ from ansible_collections.celeryops.platform.plugins.module_utils._drill.waiting 
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.errors import KubeError
-from ansible_collections.celeryops.platform.plugins.module_utils._kube.podrun import run_pod
 
 __all__ = ["Nodes", "chosen", "evictable", "restart_backoff", "seconds_of", "unmanaged"]
 
@@ -135,6 +136,15 @@ def chosen(nodes: Sequence[Json], wanted: Sequence[str], *, loss: bool, host: st
     return list(wanted) or may
 
 
+def _not_cut(name: str, found: str) -> CeleryOpsError:
+    return CeleryOpsError(
+        f"node {name} could not be cut off",
+        expected="a kernel with nftables for devices, and a privileged pod that may use it",
+        found=found.strip()[-500:] or "a pod that failed without a word",
+        remedy="drill with node_drain there",
+    )
+
+
 class Nodes:
     """``timeout``: seconds for a node to be empty, and for what ran on it to be whole again."""
 
@@ -223,21 +233,39 @@ class Nodes:
         """Nothing reaches or leaves the node for so long; what the pod there told when it was over."""
         node = self.api.get(ObjectRef("v1", "Node", name)) or {}
         known = [one["address"] for one in node.get("status", {}).get("addresses") or [] if one["type"] != "Hostname"]
-        options = json.dumps({"addresses": known, "seconds": seconds})
+        options = json.dumps({"addresses": known, "seconds": seconds, "stay": self.timeout})
         text = f"{inspect.getsource(cut)}\nmain(json.loads({options!r}))\n"
-        command = [python, "-c", text]
-        pod = hands.pod("cut", name, image, command, hostNetwork=True)
-        done = run_pod(self.api, pod, timeout=seconds + self.timeout)
-        lines = [line for line in done.log.splitlines() if line.startswith("{")]
-        if done.exit_code != 0 or not lines:
-            raise CeleryOpsError(
-                f"node {name} could not be cut off",
-                expected="a kernel with nftables for devices, and a privileged pod that may use it",
-                found=done.log.strip()[-500:] or f"exit status {done.exit_code}",
-                remedy="drill with node_drain there",
-            )
-        told: Json = json.loads(lines[-1])
-        return told
+        pod = hands.pod(f"cut-{secrets.token_hex(3)}", name, image, [python, "-c", text], hostNetwork=True)
+        made = self.api.create(pod)
+        try:
+            return self._told(made, name, seconds)
+        finally:
+            self.api.delete(ObjectRef.of(made), grace_seconds=0, uid=made["metadata"]["uid"])
+
+    def _told(self, made: Json, name: str, seconds: float) -> Json:
+        """What the pod has to tell can be read only afterwards: its node is away."""
+        answers: list[str] = []
+        over = time.monotonic() + seconds
+
+        def told() -> bool:
+            pod = self.api.get(ObjectRef.of(made)) or {"status": {"phase": "Failed"}}
+            if pod["status"].get("phase") == "Failed":
+                raise _not_cut(name, self._said(made))
+            if time.monotonic() > over:
+                answers[:] = [line for line in self._said(made).splitlines() if line.startswith("{")]
+            return bool(answers)
+
+        # The node comes back by itself; what is asked meanwhile may have to wait for an API server that was with it.
+        wait_until(told, seconds + self.timeout, lambda: _not_cut(name, "no word of the pod there"), PAUSE)
+        answer: Json = json.loads(answers[-1])
+        return answer
+
+    def _said(self, pod: Json) -> str:
+        try:
+            return self.api.pod_log(pod["metadata"]["namespace"], pod["metadata"]["name"])
+        except KubeError:
+            # Its kubelet is not back yet, or it has said nothing.
+            return ""
 
     def _wait(self, ready: Callable[[], bool], what: str, found: Callable[[], str]) -> None:
         remedy = "kubectl describe what is named, or raise timeout"

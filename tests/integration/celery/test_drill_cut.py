@@ -55,7 +55,7 @@ class Node:
         return subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, timeout=60)
 
     def start(self, seconds: float) -> subprocess.Popen[str]:
-        options = {"addresses": [NODE], "seconds": seconds}
+        options = {"addresses": [NODE], "seconds": seconds, "stay": 1}
         text = f"{inspect.getsource(cut)}\nmain(json.loads({json.dumps(options)!r}))\n"
         words = ["nsenter", "--net", f"--target={self.pid}", sys.executable, "-I", "-c", text]
         return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -101,6 +101,7 @@ def test_a_node_is_cut_off_for_so_long_and_no_longer(node: Node) -> None:
     # Its own services go on: they talk over the loopback.
     assert node.run("ip", "route").stdout == rules
     output, _nothing = cutting.communicate(timeout=60)
+    assert cutting.returncode == -signal.SIGALRM
     told = json.loads(output)
     assert told["devices"] == ["a0"]
     assert 5 < told["ended"] - told["at"] < 30
