@@ -95,6 +95,14 @@ def coredns(release: Release, address: str, domain: str) -> list[dict[str, Any]]
         "serviceAccountName": "coredns",
         "priorityClassName": "system-cluster-critical",
         "dnsPolicy": "Default",
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": labels},
+            }
+        ],
         "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}],
         "containers": [container],
         "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
@@ -197,7 +205,6 @@ def _account(name: str, role: str, rules: Sequence[Mapping[str, Any]]) -> list[d
 
 def _deployment(name: str, labels: Mapping[str, str], pod: Mapping[str, Any]) -> dict[str, Any]:
     spec = {
-        "replicas": 1,
         "selector": {"matchLabels": dict(labels)},
         "template": {"metadata": {"labels": dict(labels)}, "spec": dict(pod)},
     }
