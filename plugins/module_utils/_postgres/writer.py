@@ -84,8 +84,18 @@ class Writer:
         self.number = last
         self.disconnect()
 
+    def begin(self) -> None:
+        """As patient as a write: the way to a primary may be another one's for a moment."""
+        while not self.stopping:
+            try:
+                self.prepare()
+                return
+            except self.driver.OperationalError:
+                self.disconnect()
+                time.sleep(PAUSE_AFTER_FAILURE)
+
     def run(self) -> None:
-        self.prepare()
+        self.begin()
         good, told = time.time(), 0.0
         while not self.stopping:
             attempts, errors = 0, []

@@ -86,6 +86,14 @@ def postgresql(folder: Path) -> Iterator[Server]:
     identity = ["--username=root_user", f"--pwfile={folder / 'password'}", "--auth=scram-sha-256", "-E", "UTF8"]
     initdb = [programs / "initdb", f"--pgdata={folder / 'data'}", "--no-sync", *identity]
     subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
+    with running(folder, programs) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(folder: Path, programs: Path) -> Iterator[Server]:
+    """The server of a folder that `postgresql` has made."""
+    user = unprivileged(folder)
     port = free_port()
     settings = [f"port={port}", f"unix_socket_directories={folder}", *SETTINGS.format(folder).split()]
     options = [part for setting in settings for part in ("-c", setting)]
