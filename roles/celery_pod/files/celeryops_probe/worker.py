@@ -23,6 +23,7 @@ from celery.worker import state as worker_state
 from celery.worker.control import inspect_command
 
 from celeryops_probe import delivery, ending, metrics
+from celeryops_probe.listening import listens
 from celeryops_probe.state import Deadline, seconds, uptime
 
 __all__ = ("ConsumerProbe", "install")
@@ -97,6 +98,9 @@ class ConsumerProbe(bootsteps.StartStopStep):
         task_consumer = consumer.task_consumer
         if task_consumer is None or not consumer.connection or not consumer.connection.connected:
             return
+        if consumer.hub and not listens(consumer.connection):
+            # Celery's own way out: the consumer starts anew, with all of its connections.
+            raise ConnectionError("celeryops: remote control does not listen any more")
         queues = f"consuming from {len(task_consumer.queues)} queues"
         answered = probe.answered_at is not None and uptime() - probe.answered_at < 2 * probe.interval
         if answered or not self.observable:

@@ -5,13 +5,14 @@
 
 import ctypes
 import json
+import logging
 import os
 import signal
 import time
 
 import redis
 from billiard.pool import READY
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.concurrency.asynpool import ResultHandler
 
 NOTES = os.environ["KEPT_URL"]
@@ -50,6 +51,27 @@ def terminate_while_reading(receive=ResultHandler._recv_message):
 
 if "KEPT_TERMINATE" in os.environ:
     terminate_while_reading()
+
+
+class Deafened(bootsteps.StartStopStep):
+    """The subscription is made anew once, as redis-py does it by itself when its sign of life fails."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer):
+        consumer.timer.call_after(3, consumer.call_soon, (self.reconnect, consumer))
+
+    @staticmethod
+    def reconnect(consumer):
+        for channel in consumer.connection.transport.cycle._channels:
+            if client := channel.__dict__.get("subclient"):
+                client.connection.disconnect()
+                client.connection.connect()
+                logging.getLogger("kept").warning("deafened")
+
+
+if "KEPT_DEAF" in os.environ:
+    app.steps["consumer"].add(Deafened)
 
 
 def note(task, what):
