@@ -123,7 +123,7 @@ def main(options: dict[str, Any]) -> None:
     there = addresses()
     devices = chosen(there, options["addresses"])
     if not devices:
-        sys.exit(f"none of {options['addresses']} is an address of this network's devices: {there}")
+        raise SystemExit(f"none of {options['addresses']} is an address of this network's devices: {there}")
     # Whatever keeps this process from its own end: the kernel ends it, and with it the cut.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(options["seconds"]) + 5)
@@ -132,14 +132,16 @@ def main(options: dict[str, Any]) -> None:
     except OSError as error:
         words = "nftables for devices, with tables that belong to a process (Linux 5.16)"
         known = error.errno in (errno.EOPNOTSUPP, errno.ENOENT, errno.EINVAL, errno.EPROTONOSUPPORT)
-        sys.exit(f"{error}: {'this kernel lacks ' + words if known else 'not allowed'}")
+        raise SystemExit(f"{error}: {'this kernel lacks ' + words if known else 'not allowed'}") from error
     try:
         began = time.time()
         # The node is off for as long as this lasts.
         time.sleep(options["seconds"])
     finally:
         held.close()
-    print(json.dumps({"at": began, "ended": time.time(), "devices": devices}), flush=True)
+    json.dump({"at": began, "ended": time.time(), "devices": devices}, sys.stdout)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
     # A server of k3s that was alone starts anew, containerd with it. It forgets what ended while it was away, with its
     # output; of what still runs it gets both.
     signal.alarm(int(options["stay"]))

@@ -19,7 +19,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._drill.budget i
 __all__ = ["FAILOVER", "IN_PLACE", "Engine", "Round", "Struck", "percentile", "problems", "strike", "summary"]
 
 Json = dict[str, Any]
-Struck = Callable[[float | None], None]
+Struck = Callable[[float | None], None]  # pylint: disable=unsupported-binary-operation
 IN_PLACE, FAILOVER = "in_place", "failover"
 
 
