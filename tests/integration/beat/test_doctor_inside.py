@@ -21,6 +21,7 @@ from helpers.servers import free_port, wait_until
 REQUEST: dict[str, Any] = {
     "queues": ["backups"],
     "workers": 0,
+    "settled": 0,
     "connections": 10,
     "within": 1.0,
     "locked": 60,
