@@ -13,7 +13,6 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,8 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+# One JUnit report for each pytest run, with the time of every test
+REPORTS = ROOT / "build" / "reports"
 # The tests' platform stands beside the one of `make site`: own name, own network, own state.
 MOLECULE_PLATFORM = "molecule"
 
@@ -53,23 +54,23 @@ def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
 
 def pytest(name: str, *args: str, env: dict[str, str] | None = None) -> Tally:
     """Runs pytest and counts its JUnit report. A run that collected nothing is a failure."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "junit.xml")
-        argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *args]
-        print(f"\n$ pytest {' '.join(args)}", flush=True)
-        done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False)
-        tally = Tally()
-        if report.exists():
-            # The report was written by the pytest just run, not by somebody else.
-            for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314
-                label = f"{case.get('classname')}::{case.get('name')}"
-                skipped = case.find("skipped")
-                if case.find("failure") is not None or case.find("error") is not None:
-                    tally.failed.append(label)
-                elif skipped is not None:
-                    tally.skipped.append((label, skipped.get("message", "")))
-                else:
-                    tally.passed += 1
+    report = REPORTS / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *args]
+    print(f"\n$ pytest {' '.join(args)}", flush=True)
+    done = subprocess.run(argv, cwd=ROOT, env=environment(env), check=False)
+    tally = Tally()
+    if report.exists():
+        # The report was written by the pytest just run, not by somebody else.
+        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314
+            label = f"{case.get('classname')}::{case.get('name')}"
+            skipped = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                tally.failed.append(label)
+            elif skipped is not None:
+                tally.skipped.append((label, skipped.get("message", "")))
+            else:
+                tally.passed += 1
     if done.returncode != 0 and not tally.failed:
         tally.failed.append(f"{name} (pytest exit status {done.returncode})")
     return tally

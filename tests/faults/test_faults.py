@@ -26,7 +26,7 @@ def whole(place: Place) -> Any:
 
 def test_a_platform_that_works_has_no_findings(place: Place, report: Report) -> None:
     result = place.doctor()
-    row = report.note("none", "", result, healed=True)
+    row = report.note("none", [], result, healed=True)
     assert row["beside"] == []
     assert result["could_not_look"] == []
 
@@ -48,7 +48,7 @@ def test_a_rolling_update_is_no_fault(place: Place, report: Report) -> None:
             break
     found = [one["cause"] for look in looks for one in look["findings"]]
     every = {"findings": [one for look in looks for one in look["findings"]], "seconds": looks[0]["seconds"]}
-    report.note(f"rolling update, {len(looks)} looks", "", every, healed=True)
+    report.note(f"rolling update, {len(looks)} looks", [], every, healed=True)
     assert found == []
 
 
@@ -63,7 +63,7 @@ for _ in range(300):
     looks = [place.doctor() for _ in range(3)]
     backlog = place.backlog()
     every = {"findings": [one for look in looks for one in look["findings"]], "seconds": looks[0]["seconds"]}
-    report.note("load, 3 looks", "", every, healed=True)
+    report.note("load, 3 looks", [], every, healed=True)
     assert [one["cause"] for one in every["findings"]] == []
     assert backlog > 0
     place.until_worked_off()
@@ -74,10 +74,12 @@ def test_fault(fault: dict[str, Any], place: Place, report: Report) -> None:
     place.inject(fault["inject"])
 
     def first(result: dict[str, Any]) -> bool:
-        return bool(result["findings"]) and result["findings"][0]["cause"] == fault["cause"]
+        return fault["cause"] in [one["cause"] for one in result["findings"][: fault.get("rank", 1)]]
 
     result = place.until(first, f"{fault['cause']} ranked first")
-    row = report.note(fault["name"], fault["cause"], result, healed=False)
-    place.heal(fault.get("heal", "undo"), result["findings"][0]["remedy"])
+    causes = [fault["cause"], *fault.get("also", [])]
+    row = report.note(fault["name"], causes, result, healed=False)
+    finding = next(one for one in result["findings"] if one["cause"] == fault["cause"])
+    place.heal(fault.get("heal", "undo"), finding["remedy"])
     place.until_healthy("healed")
     row["healed"] = True

@@ -276,7 +276,7 @@ def database(within: float, locked: float) -> Json | None:
     if connection.vendor == "postgresql":
         options = connection.settings_dict.setdefault("OPTIONS", {})
         options["connect_timeout"] = max(2, int(within))
-    found: Json = {"vendor": connection.vendor, "error": None, "beat": None, "waiting": None}
+    found: Json = {"vendor": connection.vendor, "error": None, "beat": None, "waiting": None, "read_only": None}
 
     def bounded(part: Callable[[], Any]) -> Any:
         # Somebody may hold a lock on what is read; in a transaction of its own a limit leaves no trace in a pooler.
@@ -288,6 +288,7 @@ def database(within: float, locked: float) -> Json | None:
 
     try:
         found["waiting"] = bounded(lambda: _waiting(connection, locked))
+        found["read_only"] = bounded(lambda: _read_only(connection))
     except DatabaseError as problem:
         return {**found, "error": f"{type(problem).__name__}: {problem}".strip()}
     try:
@@ -295,6 +296,16 @@ def database(within: float, locked: float) -> Json | None:
     except DatabaseError as problem:
         found["beat_problem"] = f"{type(problem).__name__}: {problem}".strip()
     return found
+
+
+def _read_only(connection: Any) -> str | None:
+    """What keeps a session from writing: `recovery` (it is a replica's), `setting`, or None."""
+    if connection.vendor != "postgresql":
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'")
+        recovers, reads = cursor.fetchone()
+    return "recovery" if recovers else "setting" if reads else None
 
 
 def _beat(connection: Any, apps: Any) -> Json | None:

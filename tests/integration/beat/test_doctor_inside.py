@@ -42,7 +42,7 @@ def test_an_application_that_is_well(migrated: Place) -> None:
     assert found["broker"]["roles"] == ["master"] * 10
     assert found["broker"]["errors"] == []
     beat = found["database"].pop("beat")
-    assert found["database"] == {"vendor": "postgresql", "error": None, "waiting": []}
+    assert found["database"] == {"vendor": "postgresql", "error": None, "waiting": [], "read_only": None}
     assert (beat["pending"], beat["missing"]) == ([], [])
     assert beat["applied"] >= 20
     assert found["control"] == {"within": 1.0, "pongs": [], "queues": {}, "probes": {}}
@@ -80,6 +80,13 @@ def test_a_session_that_waits_for_a_lock(migrated: Place) -> None:
     assert found["beat"]["pending"] == []
     assert (told["pid"], told["blocked_by"]) == pids
     assert told["query"] == f"UPDATE {BEAT}_periodictask"
+
+
+def test_a_session_that_only_reads(migrated: Place) -> None:
+    migrated.extra = {"PGOPTIONS": "-c default_transaction_read_only=on"}
+    found = look(migrated)["database"]
+    assert (found["read_only"], found["error"]) == ("setting", None)
+    assert found["beat"]["pending"] == []
 
 
 def test_a_table_that_is_locked_holds_the_doctor_up_for_no_longer_than_it_may(migrated: Place) -> None:

@@ -81,6 +81,7 @@ _PARTIAL = r"column \"?django_celery_beat_\w+\.\w+\"? does not exist|no such col
 _PREPARED = (
     r"prepared statement \"[^\"]+\" (already exists|does not exist)|InvalidCursorName|cursor \"[^\"]+\" does not exist"
 )
+_READ_ONLY = r"(cannot execute|in a) .*read-only transaction"
 
 
 def sayings(seen: Snapshot) -> Iterator[Verdict]:
@@ -215,6 +216,36 @@ def pooler(seen: Snapshot) -> Iterator[Verdict]:
     )
 
 
+def read_only(seen: Snapshot) -> Iterator[Verdict]:
+    """Sessions that only read: those of a replica, and those that somebody's setting keeps from writing."""
+    cause = "database-read-only"
+    looked = [(visit, answer) for visit, answer in seen.visited("database") if not answer.get("error")]
+    found = [(visit, answer["read_only"]) for visit, answer in looked if answer.get("read_only")]
+    pods, lines = quotes(seen.pods("worker", "beat"), _READ_ONLY)
+    if not found and not pods:
+        if looked:
+            yield RuledOut(cause, f"Django's session in pod/{looked[0][0]['pod']} may write")
+        else:
+            yield Unseen(cause, seen.gap("database") or "no container runs in which Django could ask the database")
+        return
+    replica = any(why == "recovery" for _visit, why in found)
+    name = "pg_is_in_recovery()" if replica else "transaction_read_only"
+    yield Finding(
+        cause,
+        "Sessions of the database lead to a replica, which takes no writes"
+        if replica
+        else "Sessions of the database are read-only",
+        Stage.DATABASE,
+        # Of a pooler's sessions some may be the primary's: that the one asked may write clears no other.
+        Confidence.CERTAIN if found else Confidence.LIKELY,
+        (*(Evidence(f"Django in pod/{visit['pod']}", f"{name} is true") for visit, _why in found[:2]), *lines[:2]),
+        "DATABASE_HOST has to lead to the primary: the -pooler Service does, and site.yml with --tags postgresql puts "
+        "its sessions right; where SELECT pg_is_in_recovery() says false, somebody set default_transaction_read_only: "
+        "ALTER ROLE NAME RESET default_transaction_read_only, and the same of ALTER DATABASE",
+        explained(pods),
+    )
+
+
 def locks(seen: Snapshot) -> Iterator[Verdict]:
     """Sessions that have waited for another one's lock for long."""
     cause = "database-locks"
@@ -244,4 +275,4 @@ def locks(seen: Snapshot) -> Iterator[Verdict]:
         yield Unseen(cause, seen.gap("database") or "no container runs in which Django could ask the database")
 
 
-RULES: tuple[Rule, ...] = (sayings, beat_tables, pooler, locks)
+RULES: tuple[Rule, ...] = (sayings, read_only, beat_tables, pooler, locks)
