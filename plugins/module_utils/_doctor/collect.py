@@ -80,9 +80,12 @@ def collect(api: Api, wish: Wish) -> Snapshot:
             return _log(api, wish.namespace, one, redactor, gaps)
 
         logs = pool.map(read, _wanted_logs(seen)[:MOST_LOGS])
+        # A broker that gives no answer takes as long as the applications that are entered meanwhile.
+        early = pool.submit(visits.ask, api, wish, seen, (), raw, secrets, gaps.note, visits.shut(seen))
         told = visits.visit(api, wish, seen, pool, gaps.note)
         seen = replace(seen, logs=tuple(one for one in logs if one), gone=_gone(api, wish, raw, gaps) if told else ())
-        asked = visits.ask(api, wish, seen, told, raw, secrets, gaps.note)
+        asked = early.result()
+        asked += visits.ask(api, wish, seen, [*told, *asked], raw, secrets, gaps.note)
     return replace(
         seen,
         visits=tuple(redactor.value(told)),

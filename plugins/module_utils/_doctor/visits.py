@@ -25,7 +25,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import probe
 
-__all__ = ["ask", "place_of", "trust_of", "visit"]
+__all__ = ["ask", "place_of", "shut", "trust_of", "visit"]
 
 Json = dict[str, Any]
 Note = Callable[[str, CeleryOpsError | str], None]  # pylint: disable=unsupported-binary-operation
@@ -108,26 +108,36 @@ def _enter(api: Api, wish: Wish, workload: Workload, pod: Pod, also: Json, note:
     return {"pod": pod.name, "container": pod.main.name, **answer}
 
 
+def shut(seen: Snapshot) -> list[str]:
+    """Deployments of which no container runs, and whose broker's URL is known from their environment."""
+    return [one.name for one in seen.celery if _enterable(one) is None and first(seen, one, BROKER)]
+
+
 def ask(
     api: Api,
     wish: Wish,
     seen: Snapshot,
-    told: Iterable[Json],
+    known: Iterable[Json],
     raw: Mapping[str, list[Json]],
     secrets_: list[Json],
     note: Note,
+    only: Iterable[str] | None = None,
 ) -> list[Json]:
-    """ROLE at the URL that new pods of a Deployment get, from a pod of Redis in the namespace.
+    """ROLE at the URL that new pods of a Deployment get (of `only` these), from a pod of Redis in the namespace.
 
-    Not where the application has told already: a pod that runs has the URL of when it started.
+    Not where the application or somebody before has told already: a pod that runs has the URL of when it started.
     """
-    known = {(name, place_of(one["broker"]["url"])) for one in told if one.get("broker") for name in one["workloads"]}
+    told = {(name, place_of(url)) for one in known for name in one["workloads"] if (url := _told_url(one))}
     urls: dict[str, list[str]] = {}
     for workload in seen.celery:
-        url = _url(seen, workload)
-        if url and (workload.name, place_of(url)) not in known:
+        url = _url(seen, workload) if only is None or workload.name in only else ""
+        if url and (workload.name, place_of(url)) not in told:
             urls.setdefault(url, []).append(workload.name)
     targets = [(url, names, target) for url, names in urls.items() if (target := _target(url, wish.connections))]
+    if not targets:
+        if not told and only is None:
+            note("broker", "no container of Celery runs that could be entered, and no URL of the broker is known")
+        return []
     here = _redis_pod(raw, wish.namespace, [target.host for _url_, _names, target in targets])
     if not targets:
         if not known:
@@ -162,6 +172,11 @@ def ask(
         }
         for (url, names, _target_), got in zip(targets, probe.parse(done.stdout, len(targets), mark), strict=True)
     ]
+
+
+def _told_url(one: Json) -> str:
+    """The URL that an answer speaks of: an application's, or redis-cli's."""
+    return str((one.get("broker") or one).get("url") or "")
 
 
 def _url(seen: Snapshot, workload: Workload) -> str:

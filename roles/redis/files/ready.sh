@@ -28,8 +28,13 @@ if [ -n "${REDIS_TLS:-}" ]; then
   fi
 fi
 
+if has loading:1; then
+  echo "Redis is loading its data"
+  exit 1
+fi
 if ! has loading:0; then
-  echo "Redis is loading its data, or does not answer"
+  # In its own words, where it has any: that it has no room for one more client shows nowhere else.
+  echo "Redis does not answer: $(printf '%s\n' "$info" | head -n 1)"
   exit 1
 fi
 if has role:master || has master_link_status:up; then

@@ -46,6 +46,14 @@ def test_replica_without_master_is_alive_but_not_ready(own_group: Group) -> None
     assert "no link to its master" in ready.stdout
 
 
+def test_a_server_without_room_for_one_more_client_is_alive_but_not_ready(own_group: Group) -> None:
+    own_group.cli(0, "CONFIG", "SET", "maxclients", "1")
+    assert own_group.run("alive.sh", 0).returncode == 0
+    ready = own_group.run("ready.sh", 0)
+    assert ready.returncode == 1
+    assert "max number of clients" in ready.stdout
+
+
 def test_stopped_server_is_neither(own_group: Group) -> None:
     own_group.stop(2)
     assert own_group.run("alive.sh", 2).returncode == 1

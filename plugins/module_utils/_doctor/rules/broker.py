@@ -34,15 +34,21 @@ _TIMEOUTS = (
 
 @dataclass(frozen=True)
 class _Saying:
-    """What a broker, or the way to it, says: by an answer to a client, or by a line of a log."""
+    """What a broker, or the way to it, says: by an answer to a client, or by a line of a log.
+
+    `probe`: by what its own readiness probe is told, where a proxy in between takes the server for dead.
+    """
 
     cause: str
     title: str
     answer: str
     log: str
     remedy: str
+    probe: str = ""
 
 
+# What redis-cli says when its time is over: it may have been connected or not.
+_EITHER = r"no answer within the time limit"
 _OURS = r"(?i:broker|redis|consumer: |kombu|beat: connection error).*"
 _SAYINGS = (
     _Saying(
@@ -65,8 +71,10 @@ _SAYINGS = (
         "Redis takes no more connections: maxclients is reached",
         r"max number of clients",
         r"max number of clients",
-        "CONFIG SET maxclients 10000, and lower celery_worker_replicas or celery_worker_concurrency: a worker holds 8 "
-        "connections and one more for each process; CLIENT LIST names who holds most",
+        "lower celery_worker_replicas or celery_worker_concurrency: a worker holds 8 connections and one more for each "
+        "process. Once one is free CLIENT LIST names who holds most, and CONFIG SET maxclients 10000 makes room; where "
+        "Redis had lowered it by itself, the limit of open files (ulimit -n) is too low",
+        probe=r"max number of clients",
     ),
     _Saying(
         "broker-login",
@@ -222,18 +230,22 @@ def sayings(seen: Snapshot) -> Iterator[Verdict]:
     heard = _heard(asks)
     taken: set[_Ask] = set()
     for one in _SAYINGS:
-        told = [ask for ask in asks if ask not in taken and any(re.search(one.answer, error) for error in ask.errors)]
+        pods, said = quotes(seen.started("worker", "beat"), one.log)
+        answer = f"{one.answer}|{_EITHER}" if one.cause == "broker-black-hole" and pods else one.answer
+        told = [ask for ask in asks if ask not in taken and any(re.search(answer, error) for error in ask.errors)]
+        probes = _probes(seen, one.probe) if one.probe else ()
+        if probes:
+            told = [ask for ask in asks if ask.errors]
         # Of one answer the first rule that knows it speaks: the more special ones come first.
         taken |= set(told)
-        pods, said = quotes(seen.started("worker", "beat"), one.log)
-        if told:
-            affected = tuple(dict.fromkeys((*_affected(seen, told), *pods)))
+        if told or probes:
+            affected = tuple(dict.fromkeys((*_affected(seen, told), *pods, *(pod for pod, _event in probes))))
             yield Finding(
                 one.cause,
-                f"{one.title} ({told[0].url})",
+                f"{one.title} ({told[0].url})" if told else one.title,
                 Stage.BROKER,
                 Confidence.CERTAIN,
-                (*(ask.evidence for ask in told[:2]), *said[:2]),
+                (*(event for _pod, event in probes[:1]), *(ask.evidence for ask in told[:2]), *said[:2]),
                 one.remedy,
                 explained(affected),
             )
@@ -255,6 +267,17 @@ def sayings(seen: Snapshot) -> Iterator[Verdict]:
             yield RuledOut(one.cause, "a client of the URL met something else")
         else:
             yield Unseen(one.cause, seen.gap("broker") or "nobody could be asked for a connection to the broker")
+
+
+def _probes(seen: Snapshot, pattern: str) -> tuple[tuple[Pod, Evidence], ...]:
+    """What the probes of pods that are not ready were told."""
+    return tuple(
+        (pod, Evidence(event.source, trimmed(event.message)))
+        for pod in seen.pods("other")
+        if not pod.ready
+        for event in seen.events_of("Pod", pod.name, "Unhealthy")
+        if re.search(pattern, event.message)
+    )
 
 
 RULES: tuple[Rule, ...] = (role, sayings)
