@@ -27,8 +27,8 @@ down: .venv/runtime ## Remove the platform's nodes, networks, volumes and mounts
 clean: .venv/runtime ## Remove the cache of built artefacts
 	$(PLAYBOOK) playbooks/clean.yml $(ARGS)
 
-test: .venv/dev ## Lint, unit, integration and the Molecule scenario default
-	$(BIN)/python tests/run.py lint unit package app artifacts integration molecule
+test: .venv/dev ## Lint, units, and of integration and the Molecule scenario default what is quick
+	$(BIN)/python tests/run.py lint unit package app artifacts integration-quick molecule-quick
 
 lint: .venv/dev ## ansible-lint (production), ruff, mypy, yamllint
 	$(BIN)/python tests/run.py lint
@@ -52,7 +52,7 @@ docs: .venv/dev build/venv/publish/done ## Write the roles' pages, and build the
 ee: .venv/dev ## What an execution environment of AWX is built from (build/ee/context)
 	tools/ee
 
-integration: .venv/dev ## Modules against real servers on loopback
+integration: .venv/dev ## All modules against real servers on loopback (half an hour)
 	$(BIN)/python tests/run.py app artifacts integration
 
 molecule: .venv/dev ## One Molecule scenario: make molecule SCENARIO=default

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -108,10 +109,10 @@ def artifacts() -> Tally:
     return command("artifacts", "ansible-playbook", "playbooks/artifacts.yml")
 
 
-def integration() -> Tally:
+def integration(which: str = "not heavy") -> Tally:
     # What these tests do is mostly waiting for servers of their own: two files at a time.
     at_once = ("-n", "2", "--dist", "loadfile", "--durations=25")
-    return pytest("integration", "tests/integration", "-m", "not cluster and not heavy", *at_once)
+    return pytest("integration", "tests/integration", "-m", f"not cluster and {which}", *at_once)
 
 
 def cluster(env: dict[str, str], which: str) -> Tally:
@@ -145,8 +146,12 @@ def heavy() -> Tally:
     return tally
 
 
+# What `make test` leaves to `make integration` and `make molecule`: it is to be over in twenty minutes.
+QUICK = "not heavy and not slow"
+
+
 def main() -> int:
-    stages = {
+    stages: dict[str, Callable[[], Tally]] = {
         "heavy": heavy,
         "lint": lint,
         "unit": unit,
@@ -154,6 +159,8 @@ def main() -> int:
         "app": app,
         "artifacts": artifacts,
         "integration": integration,
+        "integration-quick": lambda: integration(QUICK),
+        "molecule-quick": lambda: molecule("default", QUICK),
         "publish": publish,
     }
     parser = argparse.ArgumentParser(description=__doc__)
@@ -172,7 +179,7 @@ def main() -> int:
     print("\n=== summary " + "=" * 63)
     for name, tally, seconds in times:
         counts = f"{tally.passed:4} passed {len(tally.failed):3} failed {len(tally.skipped):3} skipped"
-        print(f"{name:12} {counts} {seconds:7.0f} s")
+        print(f"{name:18} {counts} {seconds:7.0f} s")
     for label, reason in total.skipped:
         print(f"skipped: {label}: {reason}")
     for label in total.failed:

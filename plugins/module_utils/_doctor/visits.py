@@ -25,7 +25,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._redis import probe
 
-__all__ = ["ask", "place_of", "shut", "trust_of", "visit"]
+__all__ = ["ask", "place_of", "redis_pods", "shut", "trust_of", "visit"]
 
 Json = dict[str, Any]
 Note = Callable[[str, CeleryOpsError | str], None]  # pylint: disable=unsupported-binary-operation
@@ -35,6 +35,8 @@ SECTIONS = ("database", "shm", "logging", "control")
 LOCKED = 60.0
 # More pools than this are asked about by their logs and pods.
 MOST_VISITS = 6
+# Images in which redis-cli is looked for
+MOST_IMAGES = 3
 _BANNER = re.compile(r"\.> transport: +(\S+)")
 
 
@@ -138,28 +140,26 @@ def ask(
         if not told and only is None:
             note("broker", "no container of Celery runs that could be entered, and no URL of the broker is known")
         return []
-    here = _redis_pod(raw, wish.namespace, [target.host for _url_, _names, target in targets])
-    if not targets:
-        if not known:
-            note("broker", "no container of Celery runs that could be entered, and no URL of the broker is known")
-        return []
-    if here is None:
+    places = redis_pods(raw, wish.namespace, [target.host for _url_, _names, target in targets])
+    if not places:
         note("broker", "no container of Celery runs, nor a pod of Redis from which redis-cli could ask")
         return []
-    pod, container = here
     mark, seconds = secrets.token_hex(8), max(1, int(wish.within))
-    trust = next(trust_of(one) for one in raw["Pod"] if one["metadata"]["name"] == pod)
-    wanted = [
-        replace(target, options=trust) if url.startswith("rediss:") else target for url, _names, target in targets
-    ]
-    script = probe.script(wanted, _password(seen, secrets_, targets[0][1]), mark=mark, seconds=seconds)
-    limit = probe.total_timeout(wanted, seconds)
-    try:
-        done = exec_in_pod(api, wish.namespace, pod, ["sh", "-s"], container=container, stdin=script, timeout=limit)
-    except CeleryOpsError as problem:
-        note("broker", problem)
-        return []
-    if done.rc != 0:
+    for pod, container in places:
+        trust = next(trust_of(one) for one in raw["Pod"] if one["metadata"]["name"] == pod)
+        wanted = [
+            replace(target, options=trust) if url.startswith("rediss:") else target for url, _names, target in targets
+        ]
+        script = probe.script(wanted, _password(seen, secrets_, targets[0][1]), mark=mark, seconds=seconds)
+        limit = probe.total_timeout(wanted, seconds)
+        try:
+            done = exec_in_pod(api, wish.namespace, pod, ["sh", "-s"], container=container, stdin=script, timeout=limit)
+        except CeleryOpsError as problem:
+            note("broker", problem)
+            return []
+        if done.rc == 0:
+            break
+    else:
         note("broker", f"redis-cli in pod/{pod}: {done.stderr.strip() or f'exit status {done.rc}'}")
         return []
     return [
@@ -223,8 +223,9 @@ def trust_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
     return ("--tls", "--insecure")
 
 
-def _redis_pod(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) -> tuple[str, str] | None:
-    """(pod, container) that runs and is Redis: behind the host's own Service, else any whose image says so."""
+def redis_pods(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) -> list[tuple[str, str]]:
+    """(pod, container) that run and may have redis-cli, one of each image: first those behind the host's own Service,
+    which may be a proxy's, then any whose image says that it is Redis."""
     running = [
         (pod, container)
         for pod in raw.get("Pod", [])
@@ -247,9 +248,10 @@ def _redis_pod(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) 
         for pod, container in running
         if "redis" in container["name"] or "redis" in str(container.get("image")).rpartition("/")[2]
     ]
+    found: dict[str, tuple[str, str]] = {}
     for pod, container in (*behind, *named):
-        return pod["metadata"]["name"], container["name"]
-    return None
+        found.setdefault(str(container.get("image")), (pod["metadata"]["name"], container["name"]))
+    return list(found.values())[:MOST_IMAGES]
 
 
 def _password(seen: Snapshot, secrets_: list[Json], workloads: list[str]) -> str:

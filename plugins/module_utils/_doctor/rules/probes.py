@@ -28,6 +28,8 @@ __all__ = ["RULES"]
 _KILL = r"failed (startup|liveness) probe"
 _FAILED = r"^(Startup|Liveness|Readiness) probe (failed|errored)"
 _NO_COMMAND = r"executable file not found|no such file or directory|not found"
+# What a runtime says of a container that has just ended
+_GONE = r"container not created|no running task|failed to load task|container not found"
 _TIMED_OUT = r"timed out|deadline exceeded|timeout"
 # The probes of role celery_pod: what they say is the worker's own word.
 _OWN_WORD = r"silent for \d+ s|no sign yet"
@@ -118,7 +120,9 @@ def command(seen: Snapshot) -> Iterator[Verdict]:
         for pod in seen.pods()
         if not pod.ready
         for event in seen.events_of("Pod", pod.name, "Unhealthy")[:3]
-        if re.search(_FAILED, event.message) and re.search(_NO_COMMAND, event.message)
+        if re.search(_FAILED, event.message)
+        and re.search(_NO_COMMAND, event.message)
+        and not re.search(_GONE, event.message)
     ]
     if not found:
         yield RuledOut(cause, "no probe failed for want of its command")

@@ -32,6 +32,8 @@ _UNSET = r"\b([A-Z][A-Z0-9_]{2,}) (?:is (?:not set|empty|missing|required)|must 
 _REFUSED = r"ImproperlyConfigured"
 _KEYS = r"(DJANGO_)?SECRET_KEY|(FIELD_|FERNET_|DATA_)?ENCRYPTION_KEY|FERNET_KEY"
 _BAD_DSN = r"BadDsn|Unsupported scheme|Missing public key|Invalid project in DSN"
+# Django's numbers of checks, as in (models.E028)
+_CHECK = r"\(\w+\.[EC]\d+\)"
 _IMPORT = r"\b(ModuleNotFoundError|ImportError): "
 
 
@@ -218,6 +220,26 @@ def _judge(seen: Snapshot, kind: _Key) -> Verdict:
     )
 
 
+def system_check(seen: Snapshot) -> Iterator[Verdict]:
+    """Django's system checks refuse the settings: the application says itself what is wrong."""
+    cause = "system-check"
+    pods, evidence = _without_keys(*quotes(_ended(seen), _CHECK))
+    if not pods:
+        yield RuledOut(cause, "no log of a container that ended tells of a system check of Django's")
+        return
+    _pods, hints = quotes(pods, r"^\s*HINT: ")
+    yield Finding(
+        cause,
+        f"The application's own checks refuse its settings: {names(pods)} does not start",
+        Stage.SETTINGS,
+        Confidence.LIKELY,
+        (*evidence, *hints)[:4],
+        "do what the HINT says; manage.py check repeats it. Settings come from namespace_config, celery_app_env and "
+        "the image",
+        explained(pods),
+    )
+
+
 def import_error(seen: Snapshot) -> Iterator[Verdict]:
     cause = "import-error"
     pods, evidence = quotes(_ended(seen), _IMPORT)
@@ -236,4 +258,4 @@ def import_error(seen: Snapshot) -> Iterator[Verdict]:
     )
 
 
-RULES: tuple[Rule, ...] = (sentry_dsn, settings_key, secret_key, encryption_key, import_error)
+RULES: tuple[Rule, ...] = (sentry_dsn, settings_key, secret_key, encryption_key, system_check, import_error)
