@@ -169,7 +169,7 @@ def _ask(answer: dict[str, Any], source: str, workloads: tuple[str, ...]) -> _As
 
 def _affected(seen: Snapshot, asks: list[_Ask]) -> tuple[Pod, ...]:
     names_ = {name for one in asks for name in one.workloads}
-    return tuple(pod for pod in seen.started("worker", "beat") if pod.workload in names_)
+    return tuple(pod for pod in _speakers(seen) if pod.workload in names_)
 
 
 def _heard(asks: list[_Ask]) -> str:
