@@ -169,6 +169,7 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_check_build_check_build(site: Site) -> None:
     checked, _shown = site.run("--check")
     assert checked["changed"] is True
@@ -264,6 +265,7 @@ def test_of_two_runs_at_once_each_artifact_is_built_by_one(site: Site) -> None:
     assert site.finished() == ["command", "hello"]
 
 
+@pytest.mark.slow
 def test_without_a_go_the_wheel_compiles(cold_site: Site) -> None:
     site = cold_site
     folders = site.environ["PATH"].split(os.pathsep)

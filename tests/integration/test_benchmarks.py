@@ -40,6 +40,7 @@ def test_the_benchmark_of_probes_runs_both_and_judges_ours(tmp_path: Path, monke
     assert [target["limit"] for target in report["targets"]] == [0.05]
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_waking_runs_all_and_judges_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.waking.IDLE", 1.0)
     main(["--waking", "--repetitions", "2", "--output", str(tmp_path)])

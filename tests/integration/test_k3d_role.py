@@ -19,6 +19,8 @@ import yaml
 from helpers.k3d import STANDINS, standin_state
 from helpers.modules import ROOT
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., str]
 BOOK = """
 - hosts: localhost

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ["openrc", "librc1", "libeinfo1"]
 VERSION = "v1.33.4+k3s1"

@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from helpers.apiserver import ApiServer
 from helpers.manifests import config_map
 from helpers.plays import other_interpreter, play
 
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
+
+pytestmark = pytest.mark.slow
 
 COLLECTION = "celeryops.platform"
 MODULE = f"{COLLECTION}.manifests"

@@ -89,6 +89,7 @@ def run_role(folder: Path, api_server: Any, *options: str) -> str:
     return printed
 
 
+@pytest.mark.slow
 def test_the_role_serves_it_where_nobody_does(tmp_path: Path, api_server: Any, api: Api) -> None:
     """Check, apply, check, apply; every object is one that a real API server takes."""
     ref = ObjectRef("apps/v1", "Deployment", "metrics-server", "kube-system")

@@ -23,11 +23,14 @@ def refuse_what_the_checks_refuse(**_: Any) -> None:
     """Show what Django's system checks say, and end on an error. Celery runs them and looks at nothing."""
     from django.core.checks import run_checks  # noqa: PLC0415 - needs the apps, which load after this module
 
-    messages = run_checks()
+    messages = [message for message in run_checks() if not message.is_silenced()]
+    serious = [message for message in messages if message.is_serious()]
     for message in messages:
-        logger.log(message.level, "%s", message)
-    if any(message.is_serious() for message in messages):
-        raise SystemExit(1)
+        if message not in serious:
+            logger.log(message.level, "%s", message)
+    if serious:
+        # Logging may be what is wrong: these words go to stderr, whatever LOGGING says.
+        raise SystemExit("\n".join(map(str, serious)))
 
 
 @app.task(bind=True)

@@ -138,6 +138,14 @@ def test_a_task_that_kills_its_process_is_given_up(app: Any, celery: Callable[..
     assert send(app).get(timeout=DEADLINE)["queue"] == "celery", "the worker goes on"
 
 
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_what_the_checks_refuse_is_said_whatever_logging_says(celery: Callable[..., Program], program: str) -> None:
+    """Logging itself is refused here, and would have swallowed why."""
+    refused = celery(program, DJANGO_SETTINGS_MODULE="silent")
+    assert refused.process.wait(DEADLINE) == 1
+    assert "shop.E001" in refused.log.read_text()
+
+
 def test_a_worker_survives_a_broker_restart_with_a_task_in_flight(
     celery: Callable[..., Program], tmp_path: Path
 ) -> None:

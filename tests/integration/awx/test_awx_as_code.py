@@ -14,6 +14,8 @@ from conftest import run_awx
 from helpers.awx import DATA
 from standins.awx.server import Controller
 
+pytestmark = pytest.mark.slow
+
 Applied = tuple[Controller, dict[str, dict[str, Any]]]
 
 

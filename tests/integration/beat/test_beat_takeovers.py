@@ -88,6 +88,7 @@ def take_over(beats: Beats, broker: redis.Redis, killed: list[str]) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_twenty_kills(elected: Beats, broker: redis.Redis) -> None:
     for _ in range(3):
         elected.start(*FLAGS)

@@ -19,6 +19,8 @@ from celery import Celery
 from helpers.modules import ROOT
 from helpers.servers import DEADLINE, wait_until
 
+pytestmark = pytest.mark.slow
+
 QUOTES = ROOT / "examples/quotes"
 PROBE = ROOT / "roles/celery_pod/files"
 LOCK = 4711

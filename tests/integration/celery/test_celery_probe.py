@@ -26,6 +26,7 @@ def test_command_line_and_application_stay_as_they_are(worker: Start, app: Any) 
     assert "celeryops" not in running.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "effective"), [(["--prefetch-multiplier=3"], 3), ([], 1)])
 def test_the_prefetch_that_a_worker_goes_by_is_told(worker: Start, app: Any, flags: list[str], effective: int) -> None:
     """The setting alone is shown and not followed: Celery has filled in its option from the application by then."""

@@ -15,6 +15,8 @@ from test_worker_pools import play
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.client import Api, ObjectRef
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.waiter import wait_for
 
+pytestmark = pytest.mark.slow
+
 NAME = "celery-worker"
 
 

@@ -103,6 +103,7 @@ class OnLoopback(Redis):
         return self._began
 
 
+@pytest.mark.slow
 def test_the_engine_of_a_drill_has_its_client_write_from_before_until_after(tmp_path: Path) -> None:
     with platform(tmp_path) as ha:
         times: list[float | None] = []

@@ -55,6 +55,7 @@ def certificate(host: str, port: int) -> str:
     return ssl.get_server_certificate((host, port), timeout=5)
 
 
+@pytest.mark.slow
 def test_nobody_speaks_without_it(ha: Platform) -> None:
     for host, port in ((PROXY, ha.port), *((host, port) for host in HOSTS for port in (ha.port, ha.sentinel_port))):
         with pytest.raises(redis.ConnectionError):
@@ -87,6 +88,7 @@ def test_what_the_modules_ask(ha: Platform) -> None:
     assert done.stdout.strip() == "accepted"
 
 
+@pytest.mark.slow
 def test_a_renewed_certificate_is_served_without_a_restart(ha: Platform) -> None:
     first = ha.folder / "first"
     before = {pid.pid for name, pid in ha.processes.items() if name in REDIS}

@@ -139,7 +139,12 @@ def simultaneous_start(seen: Snapshot) -> Iterator[Verdict]:
 def silence(seen: Snapshot) -> Iterator[Verdict]:
     """Django's LOGGING with disable_existing_loggers left at true: whatever kills the worker, it says nothing."""
     cause = "silent-logging"
-    mute = [pod for pod in seen.started("worker", "beat") if _is_silent(pod.main)]
+    read = {(one["pod"], one["container"]) for one in seen.logs}
+    mute = [
+        pod
+        for pod in seen.started("worker", "beat")
+        if _is_silent(pod.main) and (pod.main.lines or (pod.name, pod.main.name) in read)
+    ]
     disabled = [(visit, answer) for visit, answer in seen.visited("logging") if answer.get("disabled")]
     if not mute and not disabled:
         loud = next((visit["pod"] for visit, answer in seen.visited("logging") if not answer.get("disabled")), None)
@@ -181,10 +186,12 @@ def _last_words(pod: Pod) -> Evidence:
 
 
 def _is_silent(one: Container) -> bool:
-    """It ended by itself with an error, and nothing but the banner was said."""
+    """It ended by itself with an error, and nothing but the banner was said, or not even that."""
     if one.exit_code not in (1, 0) or one.exit_reason == "OOMKilled" or one.restarts == 0:
         return False
     lines = one.previous_log or one.log
+    if not any(line.strip() for line in lines):
+        return one.exit_code == 1
     return any(re.search(_BANNER, line) for line in lines) and not any(
         re.search(_SPEAKS, line) for line in lines if not re.search(_BANNER, line)
     )

@@ -22,6 +22,8 @@ from ansible_collections.celeryops.platform.plugins.module_utils._drill.run impo
 from ansible_collections.celeryops.platform.plugins.module_utils._drill.workers import Workers
 from ansible_collections.celeryops.platform.plugins.module_utils._errors import CeleryOpsError
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 # A lease of 3 s, and what a machine needs that does much else.
 BUDGET = Budget(elsewhere=20)

@@ -49,6 +49,7 @@ def test_task_that_kills_its_child(fleet: Fleet, kept: Any, book: Book) -> None:
     wait_until(counted, "two redeliveries and a dead letter in the metrics")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_task_that_kills_its_worker(fleet: Fleet, kept: Any, book: Book, pool: str) -> None:
     """It ran alone each time: there is no doubt. Each pod that it kills is replaced."""
@@ -67,6 +68,7 @@ def test_task_that_kills_its_worker(fleet: Fleet, kept: Any, book: Book, pool: s
     assert survivor.running.process.poll() is None
 
 
+@pytest.mark.slow
 def test_innocent_neighbours_of_a_killed_worker(fleet: Fleet, kept: Any, book: Book) -> None:
     """Both run in each worker that dies, until they are kept apart; only one of them is a dead letter."""
     innocent = send(kept, "work", 8)
@@ -85,6 +87,7 @@ def test_innocent_neighbours_of_a_killed_worker(fleet: Fleet, kept: Any, book: B
     wait_until(lambda: book.unacked() == 1, "one message in hand, which waits for its time")
 
 
+@pytest.mark.slow
 def test_graceful_returns_and_kills_while_leaving_count_for_nothing(fleet: Fleet, kept: Any, book: Book) -> None:
     task = send(kept, "work", 60)
     for number in range(3):
@@ -104,6 +107,7 @@ def test_graceful_returns_and_kills_while_leaving_count_for_nothing(fleet: Fleet
     assert book.client.keys("celeryops:deaths:*") == []
 
 
+@pytest.mark.slow
 def test_chord_with_a_dead_letter_fails(fleet: Fleet, kept: Any, book: Book) -> None:
     fleet("first", "--concurrency=3", **LIMIT)
     work = kept.tasks["kept.work"]
@@ -112,6 +116,7 @@ def test_chord_with_a_dead_letter_fails(fleet: Fleet, kept: Any, book: Book) -> 
         body.apply_async().get(30)
 
 
+@pytest.mark.slow
 def test_answer_is_given_by_another_worker(fleet: Fleet, kept: Any, book: Book) -> None:
     """The worker that buried the letter died before it could tell."""
     first = fleet("first", **LIMIT)

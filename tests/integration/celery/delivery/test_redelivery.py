@@ -20,6 +20,7 @@ Fleet = Callable[..., Worker]
 KINDS = ["prefork", "threads", "solo", "gevent", "eventlet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", KINDS)
 def test_killed_workers_task_runs_elsewhere(fleet: Fleet, kept: Any, book: Book, pool: str) -> None:
     first = fleet("first", f"--pool={pool}")
@@ -33,6 +34,7 @@ def test_killed_workers_task_runs_elsewhere(fleet: Fleet, kept: Any, book: Book,
     assert [line["redelivered"] for line in book.notes(task)] == [False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", KINDS)
 def test_long_task_is_not_delivered_again(fleet: Fleet, kept: Any, book: Book, pool: str) -> None:
     """It takes four times as long as a silent worker may keep its messages; a solo worker's loop is busy meanwhile."""
@@ -46,6 +48,7 @@ def test_long_task_is_not_delivered_again(fleet: Fleet, kept: Any, book: Book, p
     assert book.queued() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
 def test_green_worker_that_cannot_yield_keeps_its_task(fleet: Fleet, kept: Any, book: Book, pool: str) -> None:
     fleet("first", f"--pool={pool}")
@@ -57,6 +60,7 @@ def test_green_worker_that_cannot_yield_keeps_its_task(fleet: Fleet, kept: Any, 
     assert book.started(task) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["{}", '{"global_keyprefix": "shop:", "sep": ":", "priority_steps": [0, 5]}'])
 def test_everything_in_hand_comes_back_where_it_was(fleet: Fleet, kept: Any, book: Book, options: str) -> None:
     """Running, waiting for its time, and fetched ahead; each to the list of its own priority."""
@@ -80,6 +84,7 @@ def test_everything_in_hand_comes_back_where_it_was(fleet: Fleet, kept: Any, boo
     assert book.started(later) == 0
 
 
+@pytest.mark.slow
 def test_death_with_kombus_restore_lock_delays_nothing(fleet: Fleet, kept: Any, book: Book) -> None:
     """The lock lasts 300 s by itself, and kombu returns nothing while somebody has it."""
     first = fleet("first")
@@ -93,6 +98,7 @@ def test_death_with_kombus_restore_lock_delays_nothing(fleet: Fleet, kept: Any, 
     assert book.client.ttl("unacked_mutex") > 200
 
 
+@pytest.mark.slow
 def test_message_on_its_way_to_a_frozen_worker_is_not_lost(fleet: Fleet, kept: Any, book: Book) -> None:
     """Redis answers the worker's question while the worker is stopped; then it is killed."""
     first = fleet("first", CELERYOPS_POLL="600")
@@ -134,6 +140,7 @@ def test_frozen_workers_messages_are_taken_over(fleet: Fleet, kept: Any, book: B
     wait_until(lambda: book.unacked() == 1, "nothing in hand but the task that runs")
 
 
+@pytest.mark.slow
 def test_thawed_worker_does_not_return_what_others_hold(fleet: Fleet, kept: Any, book: Book) -> None:
     first = fleet("first")
     task = send(kept, "work", 6)
@@ -150,6 +157,7 @@ def test_thawed_worker_does_not_return_what_others_hold(fleet: Fleet, kept: Any,
     assert book.queued() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_stopped_worker_gives_everything_back(fleet: Fleet, kept: Any, book: Book, pool: str) -> None:
     """Nothing is suspected, nothing waits for a lease to end, and the worker is forgotten."""
@@ -189,6 +197,7 @@ def test_broker_restart_with_messages_in_hand(fleet: Fleet, kept: Any, book: Boo
     assert [worker.running.process.poll() for worker in workers] == [None, None]
 
 
+@pytest.mark.slow
 def test_workers_without_leases_keep_kombus_own_way(fleet: Fleet, kept: Any, book: Book) -> None:
     """Their messages come back by the visibility timeout, and only by it."""
     options = '{"visibility_timeout": 6}'

@@ -15,6 +15,8 @@ from celery_running import FILES, PASSWORD, QUOTED, Redis
 from delivery_running import Book, Worker, send
 from helpers.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 Fleet = Callable[..., Worker]
 # Seldom: what a worker has not been told it does not find. Its answers are evidence of consuming for longer, too.
 SELDOM = {"CELERYOPS_POLL": "3600", "CELERYOPS_INTERVAL": "5"}
