@@ -106,13 +106,14 @@ def test_a_changed_and_a_removed_field(api: Api, config: Json, kube_module: Any)
     assert live(api, config)["data"] == {"a": "1 more"}
 
 
-def test_drift_is_put_right_and_its_author_named(api: Api, config: Json, kube_module: Any) -> None:
-    api.patch(ObjectRef.of(config), {"data": {"a": "edited", "theirs": "x"}}, field_manager="kubectl-edit")
+@pytest.mark.parametrize("author", ["kubectl-edit", "celeryops"])
+def test_drift_is_put_right_and_its_author_named(api: Api, config: Json, kube_module: Any, author: str) -> None:
+    api.patch(ObjectRef.of(config), {"data": {"a": "edited", "theirs": "x"}}, field_manager=author)
     results = [apply(kube_module, config, check=check) for check in CYCLE]
     assert [result["changed"] for result in results] == [True, True, False, False]
     for result in results[:2]:
-        assert result["objects"][0]["drift"] == [{"manager": "kubectl-edit", "field": ".data.a"}]
-        assert "kubectl-edit" in result["diff"][0]["after_header"]
+        assert result["objects"][0]["drift"] == [{"manager": author, "field": ".data.a"}]
+        assert author in result["diff"][0]["after_header"]
     # What others added is none of our business.
     assert live(api, config)["data"] == {"a": "1", "b": "2", "theirs": "x"}
 

@@ -44,16 +44,19 @@ def is_controller(manager: str) -> bool:
     return bool(_CONTROLLERS.search(manager))
 
 
-def is_drift(claim: Claim, live: Mapping[str, Any]) -> bool:
+def is_drift(claim: Claim, live: Mapping[str, Any], manager: str) -> bool:
     """True when the claim stems from a single write (kubectl edit, patch, scale), which is not meant to last.
 
-    A manager that applies the field, or a controller, holds it on purpose: that is a conflict.
+    A manager that applies the field, or a controller, holds it on purpose: that is a conflict. What `manager` itself
+    applies is in nobody's way: under its name it is a single write of ours that is.
     """
     if is_controller(claim.manager):
         return False
     entries = [
         entry
         for entry in (live.get("metadata") or {}).get("managedFields") or []
-        if entry.get("manager") == claim.manager and (entry.get("subresource") or "") == claim.subresource
+        if entry.get("manager") == claim.manager
+        and (entry.get("subresource") or "") == claim.subresource
+        and (claim.manager, entry.get("operation")) != (manager, "Apply")
     ]
     return bool(entries) and all(entry.get("operation") == "Update" for entry in entries)

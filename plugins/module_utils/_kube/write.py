@@ -114,7 +114,8 @@ class Writer:
         held = [
             claim
             for claim in found
-            if not is_drift(claim, live) and (scaled_by is not None or not is_claim_of_autoscaler(claim, self._manager))
+            if not is_drift(claim, live, self._manager)
+            and (scaled_by is not None or not is_claim_of_autoscaler(claim, self._manager))
         ]
         if held and not self._force:
             named = [

@@ -103,11 +103,18 @@ def test_order() -> None:
 def test_single_writes_are_drift(manager: str, operation: str, subresource: str, drift: bool) -> None:
     entry = {"manager": manager, "operation": operation, **({"subresource": subresource} if subresource else {})}
     live = {"metadata": {"managedFields": [entry]}}
-    assert is_drift(Claim(manager, ".spec.replicas", subresource), live) is drift
+    assert is_drift(Claim(manager, ".spec.replicas", subresource), live, "celeryops") is drift
+
+
+def test_a_single_write_under_our_own_name_is_drift_too() -> None:
+    entries = [{"manager": "celeryops", "operation": operation} for operation in ("Apply", "Update")]
+    live = {"metadata": {"managedFields": entries}}
+    assert is_drift(Claim("celeryops", ".spec.replicas"), live, "celeryops")
+    assert not is_drift(Claim("celeryops", ".spec.replicas"), live, "another")
 
 
 def test_who_is_not_recorded_is_no_drift() -> None:
-    assert not is_drift(Claim("kubectl-edit", ".spec.replicas"), {"metadata": {}})
+    assert not is_drift(Claim("kubectl-edit", ".spec.replicas"), {"metadata": {}}, "celeryops")
 
 
 def test_claims_are_read_from_the_servers_answer() -> None:
