@@ -73,12 +73,14 @@ for _ in range(300):
 def test_fault(fault: dict[str, Any], place: Place, report: Report) -> None:
     place.inject(fault["inject"])
 
+    rank = fault.get("rank", 1)
+
     def first(result: dict[str, Any]) -> bool:
-        return fault["cause"] in [one["cause"] for one in result["findings"][: fault.get("rank", 1)]]
+        return fault["cause"] in [one["cause"] for one in result["findings"][:rank]]
 
     result = place.until(first, f"{fault['cause']} ranked first")
     causes = [fault["cause"], *fault.get("also", [])]
-    row = report.note(fault["name"], causes, result, healed=False)
+    row = report.note(fault["name"], causes, result, healed=False, rank=rank)
     finding = next(one for one in result["findings"] if one["cause"] == fault["cause"])
     place.heal(fault.get("heal", "undo"), finding["remedy"])
     place.until_healthy("healed")
