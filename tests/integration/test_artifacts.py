@@ -206,6 +206,7 @@ def test_check_build_check_build(site: Site) -> None:
     assert actions(rebuilt) == {"command": "cached", "hello": "built"}
 
 
+@pytest.mark.slow
 def test_a_failed_build_says_why_and_keeps_what_was_finished(site: Site) -> None:
     containerfile = site.folder / "image/Containerfile"
     good = containerfile.read_text(encoding="utf-8")
@@ -243,6 +244,7 @@ def test_a_module_proxy_that_does_not_answer_is_named(site: Site) -> None:
     assert site.finished() == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_leaves_nothing_half_and_is_completed(cold_site: Site) -> None:
     site = cold_site
     process, _result = site.start()
@@ -255,6 +257,7 @@ def test_an_interrupted_build_leaves_nothing_half_and_is_completed(cold_site: Si
     assert not (site.cache / "artifacts/.scratch").exists()
 
 
+@pytest.mark.slow
 def test_of_two_runs_at_once_each_artifact_is_built_by_one(site: Site) -> None:
     started = [site.start(number) for number in (1, 2)]
     shown = [process.communicate()[0] for process, _result in started]

@@ -15,6 +15,7 @@ from benchmarks.objects import KINDS
 SIZE = 10
 
 
+@pytest.mark.slow
 def test_the_benchmark_counts_what_each_contender_asks_the_server(tmp_path: Path) -> None:
     # Whether a loaded machine reaches the times is not asked here.
     main(["--sizes", str(SIZE), "--repetitions", "1", "--only", "manifests", "bare PATCHes", "--output", str(tmp_path)])

@@ -107,6 +107,7 @@ def archive(path: Path, reference: str, content: str) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_check_apply_check_apply(containerd: Containerd, tmp_path: Path) -> None:
     image = {"reference": "localhost/x/a:1", "archive": archive(tmp_path / "a.tar", "localhost/x/a:1", "one")}
     wanted = [{**image, "key": "k1"}]
@@ -119,6 +120,7 @@ def test_check_apply_check_apply(containerd: Containerd, tmp_path: Path) -> None
     assert "io.celeryops.key=k1,io.cri-containerd.pinned=pinned" in containerd.images()
 
 
+@pytest.mark.slow
 def test_the_same_tag_from_other_inputs_is_replaced(containerd: Containerd, tmp_path: Path) -> None:
     reference = "localhost/x/a:v1"
     containerd.apply([{"reference": reference, "archive": archive(tmp_path / "a.tar", reference, "1"), "key": "k1"}])

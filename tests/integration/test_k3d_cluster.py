@@ -32,6 +32,7 @@ def names(result: Result, role: str) -> list[str]:
     return [node["name"] for node in result["nodes"] if node["role"] == role]
 
 
+@pytest.mark.slow
 def test_a_cluster_is_made_grows_and_goes(cluster: Callable[..., Result]) -> None:
     declared: dict[str, Any] = {"image": IMAGE, "servers": 1, "agents": 1, "api_port": free_port()}
     declared["k3s_args"] = [{"arg": "--disable=traefik"}]

@@ -166,6 +166,7 @@ def away(server: ApiServer) -> Iterator[None]:
         back.join()
 
 
+@pytest.mark.slow
 def test_requests_wait_for_a_server_that_restarts(api_server: ApiServer, namespace: str) -> None:
     patient = connect({"kubeconfig": str(api_server.kubeconfig), "retry_timeout": 60})
     assert patient.list("v1", "ConfigMap", namespace) == []
@@ -234,6 +235,7 @@ def test_a_creation_is_repeated_where_no_connection_came_about(
     door.listener.close()
 
 
+@pytest.mark.slow
 def test_a_pod_is_watched_on_by_another_connection(api: Api, api_server: ApiServer, namespace: str) -> None:
     """Without a kubelet: what it would write down, the test writes."""
     patient = connect({"kubeconfig": str(api_server.kubeconfig), "retry_timeout": 60})
@@ -279,6 +281,7 @@ def test_a_set_that_meets_a_restart_is_completed(
     assert not kube_module("manifests", args)["changed"]
 
 
+@pytest.mark.slow
 def test_a_set_that_meets_a_server_that_stays_away_tells_what_was_done(
     api: Api, api_server: ApiServer, namespace: str, kube_module: Any
 ) -> None:

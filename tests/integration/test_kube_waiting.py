@@ -270,6 +270,7 @@ def test_pods_that_are_refused(api: Api, namespace: str, waiting: Any) -> None:
     assert 'FailedCreate: pods "x" is forbidden: violates PodSecurity' in str(running.error())
 
 
+@pytest.mark.slow
 def test_trouble_that_may_pass_is_told_and_waited_for(api: Api, namespace: str, waiting: Any) -> None:
     """Everything that is only in the way for now, at once: each in its line, none of them an end before its time."""
     node = made(api, "Node", f"node-{namespace}", None)

@@ -189,6 +189,7 @@ def test_a_changed_declaration_is_reported_and_the_node_kept(lab: Lab, made: dic
     assert podman("inspect", "--format", "{{.Id}}", lab.container) == before
 
 
+@pytest.mark.slow
 def test_the_configuration_of_the_node_is_planned_applied_and_kept(lab: Lab, made: dict[str, Any]) -> None:
     unit = "/etc/systemd/system/celeryops-test.service"
     args: dict[str, Any] = {
@@ -220,6 +221,7 @@ def test_the_configuration_of_the_node_is_planned_applied_and_kept(lab: Lab, mad
     assert lab.on_node("node_config", with_unit)["outdated_units"] == ["celeryops-test.service"]
 
 
+@pytest.mark.slow
 def test_a_node_without_a_cluster_says_so_and_plans_to_begin_one(lab: Lab, made: dict[str, Any]) -> None:
     state = lab.on_node("kubeadm_cluster_info", {"nodes": ["cp-1"]})
     assert (state["initialised"], state["complete"]) == (False, False)

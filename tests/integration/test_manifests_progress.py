@@ -75,6 +75,7 @@ def task(*objects: Json, register: str = "applied", **keywords: Any) -> dict[str
     return {MODULE: options, "register": register, **keywords}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own_process", [False, True])
 def test_lines_come_while_the_task_runs(api: Api, namespace: str, started: Any, own_process: bool) -> None:
     """For each item of a loop; of what is unchanged nothing is said; a failure keeps what was said before it."""
@@ -93,6 +94,7 @@ def test_lines_come_while_the_task_runs(api: Api, namespace: str, started: Any, 
     assert (found["failing"]["failed"], found["failing"]["progress"]) == (True, states(stuck, UNSEEN))
 
 
+@pytest.mark.slow
 def test_a_module_that_dies_does_not_hold_the_play(namespace: str, started: Any) -> None:
     obj = worker(namespace)
     tasks = [task(obj, ignore_errors=True), task(config_map(namespace), register="after")]
@@ -121,6 +123,7 @@ def writer(playbook: int) -> int:
     return found[0]
 
 
+@pytest.mark.slow
 def test_where_lines_are_not_shown(api: Api, namespace: str, started: Any) -> None:
     """In check mode there is nothing to wait for; of what nobody sees, the controller here is told by a watch."""
     planned, secret, later = (worker(namespace, name) for name in ("planned", "secret", "later"))

@@ -287,6 +287,7 @@ def play(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("mode", [[], ["--check"]])
 def test_the_role_finds_nothing_on_a_machine_that_will_do(tmp_path: Path, mode: list[str]) -> None:

@@ -99,6 +99,7 @@ def by_name(one: Any) -> str:
     return json.dumps(one) if isinstance(one, dict) else str(one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "answers"),
     [(name, answers) for name in JUDGED_FIRST for answers in TAKEN[name]],
@@ -158,6 +159,7 @@ def test_every_question_has_answers_here_that_are_taken_and_refused() -> None:
     assert refused == asked - elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", sorted(TEMPLATES))
 def test_every_playbook_is_read_with_its_answers(launch: Launcher, template: str) -> None:
     for answers in TAKEN[template]:

@@ -66,6 +66,7 @@ def test_an_entry_written_while_beat_starts_is_sent(place: Place, tmp_path: Path
         wait_until(lambda: sent(log, "raced"), "the entry that was written while beat read the others")
 
 
+@pytest.mark.slow
 def test_the_first_change_of_all_is_seen(place: Place, tmp_path: Path) -> None:
     """Nothing was ever written: no result expires, so beat adds no entry of its own."""
     (tmp_path / "bare_settings.py").write_text("from config.settings import *\nCELERY_RESULT_EXPIRES = None\n")
@@ -78,6 +79,7 @@ def test_the_first_change_of_all_is_seen(place: Place, tmp_path: Path) -> None:
         wait_until(lambda: sent(log, "first"), "the first entry")
 
 
+@pytest.mark.slow
 def test_a_change_by_a_clock_that_is_behind_is_seen(place: Place, tmp_path: Path) -> None:
     log = tmp_path / "beat.log"
     place.ask("schedule", entries=[entry("here", queue="pricing")])
@@ -90,6 +92,7 @@ def test_a_change_by_a_clock_that_is_behind_is_seen(place: Place, tmp_path: Path
         wait_until(lambda: sent(log, "behind"), "the entry that a clock behind wrote")
 
 
+@pytest.mark.slow
 def test_a_database_that_cannot_be_read_ends_no_beat(place: Place, tmp_path: Path) -> None:
     log = tmp_path / "beat.log"
     place.ask("schedule", entries=[entry("here", queue="pricing")])

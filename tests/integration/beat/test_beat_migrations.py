@@ -130,6 +130,7 @@ def test_all_is_every_app_with_migrations(empty: Place) -> None:
     assert not empty.ask("migrations", apps=["all"])["changed"]
 
 
+@pytest.mark.slow
 def test_dropped_tables_come_back(migrated: Place) -> None:
     drop(migrated, *BEAT_TABLES)
     told = migrated.ask("migrations", apps=["all"], check=True)
@@ -184,6 +185,7 @@ def test_tables_that_other_apps_build_upon_come_back_without_unapplying(migrated
     assert not migrated.ask("migrations", apps=["all"])["changed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["extra_gem", "extra_gem_pairs"])
 def test_many_to_many_tables_are_tables_too(extra: Callable[[str], Place], lost: str) -> None:
     place = extra("")

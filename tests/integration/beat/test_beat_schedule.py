@@ -52,6 +52,7 @@ def actions(result: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["action"] for one in result["changes"]}
 
 
+@pytest.mark.slow
 def test_check_apply_check_apply(migrated: Place) -> None:
     request = {"entries": REFERENCE, "queues": DEFAULTS["celery_app_queues"], "priority_function": RULE}
     told = migrated.ask("schedule", **request, check=True)
@@ -76,6 +77,7 @@ def test_check_apply_check_apply(migrated: Place) -> None:
     assert last_change(migrated) == since
 
 
+@pytest.mark.slow
 def test_an_entry_changes_and_the_rest_of_its_row_stays(migrated: Place) -> None:
     table = "django_celery_beat_periodictask"
     migrated.ask("schedule", entries=[entry("a", queue="pricing"), entry("b"), entry("other")])
@@ -122,6 +124,7 @@ def test_equal_schedules_share_a_row(migrated: Place) -> None:
     assert migrated.sql("SELECT count(*) FROM django_celery_beat_intervalschedule") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_schedule_that_was_lost_is_given_again(migrated: Place) -> None:
     migrated.ask("schedule", entries=[entry(cron="0 2 * * *")])
     migrated.sql("DROP TABLE django_celery_beat_crontabschedule CASCADE")
@@ -169,6 +172,7 @@ def test_everything_unknown_is_told_and_nothing_is_written(migrated: Place, chec
     assert rows(migrated) == []
 
 
+@pytest.mark.slow
 def test_a_priority_function_that_is_none_is_told(migrated: Place) -> None:
     for path in ("config.priorities:nothing", "config.nothing:f", "nonsense"):
         with pytest.raises(AppError, match="such as config"):
@@ -191,6 +195,7 @@ def celery(place: Place, log: Path, *arguments: str) -> Any:
     return process(*command, cwd=PROJECT, env=place.environment, stdout=output, stderr=subprocess.STDOUT)
 
 
+@pytest.mark.slow
 def test_a_running_beat_picks_changes_up_and_tasks_run_in_the_declared_order(
     migrated: Place, redis_port: int, tmp_path: Path
 ) -> None:

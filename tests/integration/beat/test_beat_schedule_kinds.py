@@ -27,6 +27,7 @@ def names(place: Place) -> list[str]:
     return [name for (name,) in place.sql(f"SELECT name FROM {TASKS} ORDER BY name")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "table", "row"),
     [
@@ -46,6 +47,7 @@ def test_cycle(migrated: Place, fields: dict[str, Any], table: str, row: str) ->
     assert found == [(row,)]
 
 
+@pytest.mark.slow
 def test_an_entry_goes_from_kind_to_kind(migrated: Place) -> None:
     kinds: list[dict[str, Any]] = [{"cron": "0 2 * * *"}, {"solar": SUNSET}, {"clocked": LATER}, {}]
     for fields in kinds:
@@ -65,6 +67,7 @@ def test_solar_without_its_library_is_refused(migrated: Place, tmp_path: Path) -
     assert migrated.ask("schedule", entries=[entry()])["changed"]
 
 
+@pytest.mark.slow
 def test_pruning(migrated: Place) -> None:
     migrated.ask("schedule", entries=[entry(name) for name in ("kept", "old", "older", CLEANUP)])
     since = last_change(migrated)
@@ -83,6 +86,7 @@ def test_pruning_with_nothing_declared_leaves_celerys_own(migrated: Place) -> No
     assert names(migrated) == [CLEANUP]
 
 
+@pytest.mark.slow
 def test_a_running_beat_fires_the_clock_once_and_plays_do_not_repeat_it(
     migrated: Place, redis_port: int, tmp_path: Path
 ) -> None:

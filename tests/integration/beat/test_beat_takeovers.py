@@ -107,6 +107,7 @@ def test_twenty_kills(elected: Beats, broker: redis.Redis) -> None:
     assert int(broker.hget("celeryops:beat:config:claim:every second", "missed") or 0) > 0
 
 
+@pytest.mark.slow
 def test_a_beat_alone_is_killed_and_comes_back(beats: Beats, broker: redis.Redis) -> None:
     """One replica, recreated: no lease, no standby, and still nothing is sent twice."""
     for _ in range(3):
@@ -119,6 +120,7 @@ def test_a_beat_alone_is_killed_and_comes_back(beats: Beats, broker: redis.Redis
     assert twice(sent) == {}
 
 
+@pytest.mark.slow
 def test_two_that_stand_alone_still_send_nothing_twice(beats: Beats, broker: redis.Redis) -> None:
     """Nobody wants that; it happens where a node is cut off, or where somebody starts a beat by hand."""
     both = [beats.start(*FLAGS) for _ in range(2)]

@@ -51,6 +51,7 @@ def test_an_application_that_is_well(migrated: Place) -> None:
     assert "%3A%231" not in json.dumps(found)
 
 
+@pytest.mark.slow
 def test_beats_tables_are_missing_or_of_an_older_version(empty: Place) -> None:
     beat = look(empty)["database"]["beat"]
     assert beat["applied"] == 0
@@ -89,6 +90,7 @@ def test_a_session_that_only_reads(migrated: Place) -> None:
     assert found["beat"]["pending"] == []
 
 
+@pytest.mark.slow
 def test_a_table_that_is_locked_holds_the_doctor_up_for_no_longer_than_it_may(migrated: Place) -> None:
     with migrated.connect() as holder:
         holder.execute("BEGIN")

@@ -34,6 +34,7 @@ def told(place: Place, entries: list[dict[str, Any]], **request: Any) -> dict[st
     return {one["name"]: one for one in place.ask("schedule", entries=entries, **request)["schedule"]}
 
 
+@pytest.mark.slow
 def test_check_mode_tells_what_the_run_tells(migrated: Place, broker: redis.Redis) -> None:
     migrated.ask("schedule", entries=[entry("old"), entry("off"), entry("gone")])
     migrated.sql(f"UPDATE {TASKS} SET last_run_at = '2030-01-01T00:00:00Z', total_run_count = 5")
@@ -95,6 +96,7 @@ def test_without_tables_there_is_only_what_would_be_made(empty: Place, broker: r
     assert (found["a"]["last_run"], found["a"]["runs"], found["a"]["declared"]) == (None, 0, True)
 
 
+@pytest.mark.slow
 def test_what_a_beat_noted_is_told(migrated: Place, broker: redis.Redis, tmp_path: Path) -> None:
     """It is killed before it writes its rows; what it sent is known all the same, and so is what was missed."""
     declared = [entry("often", queue="pricing"), entry("once", one_off=True, queue="pricing")]
@@ -124,6 +126,7 @@ def test_what_a_beat_noted_is_told(migrated: Place, broker: redis.Redis, tmp_pat
     assert once["unsent"]["due"] <= once["unsent"]["claimed"]
 
 
+@pytest.mark.slow
 def test_a_broker_that_does_not_answer_is_a_warning(migrated: Place) -> None:
     migrated.extra = {"CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
     answer = migrated.ask("schedule", entries=[entry("a")])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 from beat_place import PASSWORD, Place
 from helpers.modules import ROOT
@@ -59,6 +60,7 @@ def test_the_reference_application_keeps_the_contract(migrated: Place) -> None:
     assert [one.rule for one in check(Snapshot(survey, (fewer,)))] == ["queue-without-consumer"]
 
 
+@pytest.mark.slow
 def test_what_is_away_is_told_and_hides_nothing_else(migrated: Place, tmp_path: Path) -> None:
     migrated.extra = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "DATABASE_PORT": "1"}
     found = migrated.ask("settings")

@@ -67,6 +67,7 @@ def sends(beat: OneBeat) -> Callable[[], bool]:
     return lambda: beat.sent() > before
 
 
+@pytest.mark.slow
 def test_a_standby_is_ready_and_says_so(pair: tuple[OneBeat, OneBeat], beats: Beats) -> None:
     holder, standby = pair
     wait_until(sends(holder), "a task")
@@ -89,6 +90,7 @@ def test_one_that_leaves_hands_over_at_once(pair: tuple[OneBeat, OneBeat], beats
     assert twice(messages(broker, "celery")) == {}
 
 
+@pytest.mark.slow
 def test_a_stopped_beat_that_wakes_up_sends_nothing(
     pair: tuple[OneBeat, OneBeat], beats: Beats, broker: Client
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_stopped_beat_that_wakes_up_sends_nothing(
     assert twice(messages(broker, "celery")) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "shop-"])
 def test_one_stopped_between_claim_and_message(
     beats: Beats, start: Callable[..., OneBeat], broker: Client, tmp_path: Path, prefix: str
@@ -135,6 +138,7 @@ def test_one_stopped_between_claim_and_message(
     assert broker.hmget(f"{prefix}{CLAIM}yearly", "runs", "missed", "unsent") == ["2", "1", None]
 
 
+@pytest.mark.slow
 def test_one_killed_between_claim_and_message(
     beats: Beats, start: Callable[..., OneBeat], broker: Client, tmp_path: Path
 ) -> None:
@@ -156,6 +160,7 @@ def test_one_killed_between_claim_and_message(
     assert twice(messages(broker, "celery")) == {}
 
 
+@pytest.mark.slow
 def test_without_the_api_server_nobody_acts_until_it_is_back(
     pair: tuple[OneBeat, OneBeat], beats: Beats, broker: Client, api_server: ApiServer
 ) -> None:
@@ -177,6 +182,7 @@ def test_without_the_api_server_nobody_acts_until_it_is_back(
     assert twice(messages(broker, "celery")) == {}
 
 
+@pytest.mark.slow
 def test_one_that_is_cut_off_stops_before_the_other_one_begins(
     beats: Beats, start: Callable[..., OneBeat], broker: Client, api_server: ApiServer
 ) -> None:

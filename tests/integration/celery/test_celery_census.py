@@ -55,6 +55,7 @@ def counts(ready: int, unacked: int) -> dict[str, int]:
     return {"ready": ready, "unacked": unacked, "backlog": ready + unacked}
 
 
+@pytest.mark.slow
 def test_known_load_of_eight_queues_and_four_priorities(worker: Start, redis: Redis, app: Any) -> None:
     """Two tasks run, one waits for its time, and every list holds another number of messages.
 
@@ -97,6 +98,7 @@ def census_counts(app: Any, state: str) -> int:
     return len(next(iter(replies[0].values())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", KINDS)
 def test_every_kind_says_what_it_is(worker: Start, redis: Redis, pool: str) -> None:
     worker(f"--pool={pool}")

@@ -114,6 +114,7 @@ def test_replica_is_found_out_and_nothing_is_sent(replica: Redis) -> None:
     assert found["tasks"] is None
 
 
+@pytest.mark.slow
 def test_unreachable_broker_is_told(redis: Redis) -> None:
     redis.stop()
     (role,) = ask(redis)["broker"]["roles"]

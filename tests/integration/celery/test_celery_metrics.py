@@ -97,6 +97,7 @@ def test_tasks_by_state_duration_and_loss(worker: Start, app: Any) -> None:
     assert all(family.documentation for family in found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", KINDS)
 def test_every_kind_of_pool_tells_the_backlog(worker: Start, app: Any, pool: str) -> None:
     running = worker(f"--pool={pool}", CELERYOPS_BACKLOG_INTERVAL="0.1")
@@ -131,6 +132,7 @@ def test_no_interval_no_backlog(worker: Start, redis: Redis) -> None:
         assert "cmdstat_hlen" not in client.info("commandstats")
 
 
+@pytest.mark.slow
 def test_a_large_hash_does_not_hold_the_consumer_up(worker: Start, redis: Redis, app: Any) -> None:
     """The backlog is read again, 10 MB each time, while tasks are run and the probes pass."""
     running = worker(CELERYOPS_BACKLOG_INTERVAL="0.001")
@@ -149,6 +151,7 @@ def test_a_large_hash_does_not_hold_the_consumer_up(worker: Start, redis: Redis,
     assert by_queue(running, "celery_queue_backlog")["b"] == 10000
 
 
+@pytest.mark.slow
 def test_figures_of_a_broker_that_is_away_are_not_repeated(worker: Start, redis: Redis) -> None:
     """Frozen or gone: the scrape is answered all the same, and says so instead of what it knew."""
     running = worker(CELERYOPS_BACKLOG_INTERVAL="0.1")

@@ -18,6 +18,7 @@ Start = Callable[..., Running]
 KINDS = ["prefork", "threads", "solo", "gevent", "eventlet"]
 
 
+@pytest.mark.slow
 def test_command_line_and_application_stay_as_they_are(worker: Start, app: Any) -> None:
     running = worker("--", "worker_soft_shutdown_timeout=3")
     conf = next(iter(app.control.inspect(timeout=5).conf().values()))
@@ -40,6 +41,7 @@ def test_the_prefetch_that_a_worker_goes_by_is_told(worker: Start, app: Any, fla
     assert probe["prefetch_multiplier"] == effective
 
 
+@pytest.mark.slow
 def test_metrics_count_what_children_did(worker: Start, app: Any) -> None:
     running = worker()
     add, die = app.tasks["tiny.add"], app.tasks["tiny.die"]
@@ -66,6 +68,7 @@ def test_metrics_count_what_children_did(worker: Start, app: Any) -> None:
     assert found["celery_worker_concurrency"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", KINDS)
 def test_beat_sends_and_workers_tell(worker: Start, beat: Start, app: Any, pool: str) -> None:
     worker(f"--pool={pool}", "--queues=celery")
@@ -91,6 +94,7 @@ def test_stopped_worker_fails_and_recovers(worker: Start) -> None:
     wait_until(lambda: running.passes("alive") and running.passes("ready"), "passing probes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_hung_consumer_fails(worker: Start, app: Any, pool: str) -> None:
     running = worker(f"--pool={pool}")
@@ -98,6 +102,7 @@ def test_hung_consumer_fails(worker: Start, app: Any, pool: str) -> None:
     wait_until(lambda: running.fails("alive"), "a failing liveness probe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
 def test_task_that_does_not_yield_fails(worker: Start, app: Any, pool: str) -> None:
     """One task that waits in C stops all others of its process, and the consumer too."""
@@ -106,6 +111,7 @@ def test_task_that_does_not_yield_fails(worker: Start, app: Any, pool: str) -> N
     wait_until(lambda: running.fails("alive"), "a failing liveness probe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", KINDS)
 def test_busy_worker_passes(worker: Start, app: Any, pool: str) -> None:
     """Every slot is taken for more than twice as long as an idle worker may be silent: four seconds."""
@@ -123,6 +129,7 @@ def test_busy_worker_passes(worker: Start, app: Any, pool: str) -> None:
     assert [each for each in outcomes if not (each[0][0] and each[1][0])] == []
 
 
+@pytest.mark.slow
 def test_frozen_broker_is_noticed(worker: Start, redis: Redis) -> None:
     """No error is to be seen on such a connection: the answers to the consumer's own poll stay out."""
     running = worker()
@@ -132,6 +139,7 @@ def test_frozen_broker_is_noticed(worker: Start, redis: Redis) -> None:
     wait_until(lambda: running.passes("ready"), "a passing readiness probe")
 
 
+@pytest.mark.slow
 def test_lost_broker_is_no_reason_to_kill(worker: Start, redis: Redis) -> None:
     running = worker()
     redis.stop()
@@ -142,6 +150,7 @@ def test_lost_broker_is_no_reason_to_kill(worker: Start, redis: Redis) -> None:
     wait_until(lambda: running.passes("ready"), "a worker that consumes again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "eventlet"])
 def test_shutdown_ends_readiness_and_not_life(worker: Start, app: Any, pool: str) -> None:
     running = worker(f"--pool={pool}")
@@ -167,6 +176,7 @@ def test_beat_against_a_lost_broker_is_not_ready(beat: Start, redis: Redis) -> N
     wait_until(lambda: running.fails("ready"), "a failing readiness probe")
 
 
+@pytest.mark.slow
 def test_stopped_beat_fails(beat: Start) -> None:
     running = beat()
     running.process.send_signal(signal.SIGSTOP)

@@ -94,6 +94,7 @@ def node() -> Iterator[Node]:
             one.wait()
 
 
+@pytest.mark.slow
 def test_a_node_is_cut_off_for_so_long_and_no_longer(node: Node) -> None:
     rules = node.run("ip", "route").stdout
     cutting = node.start(6)

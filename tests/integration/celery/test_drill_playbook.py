@@ -88,6 +88,7 @@ def test_drills_that_fail_are_reported_before_the_play_fails(tmp_path: Path) -> 
     assert "redis_master_pod  stopped" in done.stdout
 
 
+@pytest.mark.slow
 def test_redis_and_postgresql_are_the_platforms_own_unless_told_otherwise() -> None:
     """What the module is given where the inventory says nothing, and where somebody else runs them."""
     given = ("--extra-vars", failing(Path("x"), drill_report_path=""), "-vvv")

@@ -164,6 +164,7 @@ def test_every_field_of_a_pool_reaches_its_pods(tmp_path: Path, kubeconfig: Path
     assert "topologySpreadConstraints" not in usual
 
 
+@pytest.mark.slow
 def test_a_pool_that_left_the_variable_goes(tmp_path: Path, kubeconfig: Path, namespace: str, api: Api) -> None:
     """This API server has no controllers, so waiting ends the play; what was applied and deleted stands."""
 

@@ -95,6 +95,7 @@ def altered(wanted: Json, path: tuple[Any, ...], data: st.DataObject) -> Json:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"Namespace"}))
 def test_where_it_says_unchanged_the_server_agrees(api: Api, space: str, kind: str) -> None:
     @SETTINGS

@@ -27,6 +27,7 @@ def maps(namespace: str, count: int) -> list[Json]:
 # Faults that pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [Fault(429, retry_after=0), Fault(500), Fault(502), Fault(503), Fault(504), Fault(), Fault(acted=True)],
@@ -207,6 +208,7 @@ def test_what_is_deleted_meanwhile_is_made_anew(api: Api, namespace: str, proxy:
 # Many
 
 
+@pytest.mark.slow
 def test_five_hundred_objects(namespace: str, proxy: Proxy) -> None:
     objects = [
         *maps(namespace, 450),

@@ -69,6 +69,7 @@ def ask(server: Server, statement: str) -> list[tuple[Any, ...]]:
         return connection.execute(statement).fetchall()
 
 
+@pytest.mark.slow
 def test_no_session_is_led_to_a_replica_and_stays_there(replica: Server, tmp_path: Path) -> None:
     """As on a node that comes back, whose way to the primary is still that of before it was lost."""
     with pooler(tmp_path / "pooler", replica, read_only=False):

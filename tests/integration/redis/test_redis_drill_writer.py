@@ -123,6 +123,7 @@ def test_the_engine_of_a_drill_has_its_client_write_from_before_until_after(tmp_
         assert ha.client().keys("celeryops:drill:*") == []
 
 
+@pytest.mark.slow
 def test_a_drill_tells_gap_losses_and_kind(tmp_path: Path) -> None:
     with platform(tmp_path) as ha:
         undisturbed = round_of("nobody", ("redis-0", "redis-0"), time.time() + 60, written(ha))
@@ -146,6 +147,7 @@ def test_a_drill_tells_gap_losses_and_kind(tmp_path: Path) -> None:
         assert ha.client().exists("celeryops:drill:test") == 0
 
 
+@pytest.mark.slow
 def test_a_master_that_is_told_to_stop_loses_nothing(tmp_path: Path) -> None:
     with platform(tmp_path) as ha:
         over, victim, successor = drilled(ha, back_at_once=False, by=signal.SIGTERM)
@@ -154,6 +156,7 @@ def test_a_master_that_is_told_to_stop_loses_nothing(tmp_path: Path) -> None:
         assert (over.lost, over.replica_steady) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_proxy_leads_to_no_master_that_would_refuse_for_want_of_replicas(tmp_path: Path) -> None:
     with platform(tmp_path, settings={"redis_min_replicas_to_write": 1}) as ha:
         over, victim, successor = drilled(ha, back_at_once=False)
@@ -163,6 +166,7 @@ def test_the_proxy_leads_to_no_master_that_would_refuse_for_want_of_replicas(tmp
         assert "READONLY" not in over.errors
 
 
+@pytest.mark.slow
 def test_with_wait_a_write_counts_when_replicas_have_it(tmp_path: Path) -> None:
     with platform(tmp_path) as ha:
         assert written(ha, replicas=2)["errors"] == []
@@ -171,6 +175,7 @@ def test_with_wait_a_write_counts_when_replicas_have_it(tmp_path: Path) -> None:
         assert {words for _at, words in answer["errors"]} == {"WAIT 2 of 3 replicas have it"}
 
 
+@pytest.mark.slow
 def test_a_replica_that_is_written_to_is_counted(tmp_path: Path) -> None:
     with platform(tmp_path) as ha:
         replica = HOSTS[(ha.wait_healthy() + 1) % 3]
@@ -178,6 +183,7 @@ def test_a_replica_that_is_written_to_is_counted(tmp_path: Path) -> None:
             written(ha, host=replica, most=0.5)
 
 
+@pytest.mark.slow
 def test_it_tells_that_it_writes_and_ends_when_it_is_told(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     with platform(tmp_path / "redis") as ha:

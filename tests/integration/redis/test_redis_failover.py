@@ -51,6 +51,7 @@ def kept(ha: Platform, key: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_first_start(started: Platform) -> None:
     assert started.master() == 0
     for name in ("redis-1", "redis-2"):
@@ -77,6 +78,7 @@ def test_the_password_reaches_no_volume(started: Platform) -> None:
         assert f"sentinel monitor {MASTER} {HOSTS[0]} {started.port} 2\n" in known.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_master_that_is_gone_is_replaced_and_follows_when_it_returns(ha: Platform) -> None:
     old, key = ha.wait_healthy(), keep(ha, "gone")
     ha.end(f"redis-{old}", KILL)
@@ -108,6 +110,7 @@ def test_a_master_that_restarts_at_once_stays_the_master_and_loses_nothing(ha: P
     assert kept(ha, "own")
 
 
+@pytest.mark.slow
 def test_a_master_that_lost_its_volume_is_never_followed(ha: Platform) -> None:
     old, key = ha.wait_healthy(), keep(ha, "guarded")
     ha.end(f"redis-{old}", KILL)
@@ -120,6 +123,7 @@ def test_a_master_that_lost_its_volume_is_never_followed(ha: Platform) -> None:
     assert "is not to be the master with less data than" in ha.log(f"redis-{old}")
 
 
+@pytest.mark.slow
 def test_a_master_that_has_only_an_old_snapshot_is_not_followed_either(ha: Platform) -> None:
     old = ha.wait_healthy()
     ha.client(old).save()
@@ -147,6 +151,7 @@ def test_while_it_waits_a_server_is_alive_and_not_ready(ha: Platform) -> None:
     )
 
 
+@pytest.mark.slow
 def test_everything_at_once_goes_and_comes_back(ha: Platform) -> None:
     old = ha.wait_healthy()
     ha.end(f"redis-{old}", KILL)
@@ -171,6 +176,7 @@ def test_everything_at_once_goes_and_comes_back(ha: Platform) -> None:
     assert kept(ha, "last")
 
 
+@pytest.mark.slow
 def test_without_the_master_who_was_in_step_last_goes_first(ha: Platform) -> None:
     master = ha.wait_healthy()
     stale, fresh = (number for number in range(3) if number != master)
@@ -201,6 +207,7 @@ def test_without_the_master_who_was_in_step_last_goes_first(ha: Platform) -> Non
     assert ha.role(stale) != "master"
 
 
+@pytest.mark.slow
 def test_sentinels_that_lost_their_memory_find_the_master(ha: Platform) -> None:
     master = ha.wait_healthy()
     for name in SENTINELS:
@@ -225,6 +232,7 @@ def test_nothing_left_anywhere_starts_anew(ha: Platform) -> None:
     assert ha.client().dbsize() == 0
 
 
+@pytest.mark.slow
 def test_data_without_any_memory_waits_for_a_person(ha: Platform) -> None:
     ha.wait_healthy()
     key = keep(ha, "chosen")
@@ -246,6 +254,7 @@ def test_data_without_any_memory_waits_for_a_person(ha: Platform) -> None:
     assert not (place / "data" / "start-as-master").exists()
 
 
+@pytest.mark.slow
 def test_a_snapshot_alone_is_loaded(ha: Platform) -> None:
     key = keep(ha, "snapshot")
     ha.client(ha.wait_healthy()).save()
@@ -290,6 +299,7 @@ def test_without_a_majority_of_sentinels_the_only_master_is_reached(ha: Platform
     assert set(through_the_proxy(ha)) == {ha.run_id(master)}
 
 
+@pytest.mark.slow
 def test_a_demoted_master_keeps_no_client(ha: Platform) -> None:
     old = ha.wait_healthy()
     with socket.create_connection((PROXY, ha.port), timeout=30) as client:

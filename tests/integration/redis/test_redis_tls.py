@@ -62,6 +62,7 @@ def test_nobody_speaks_without_it(ha: Platform) -> None:
             redis.Redis(host, port, password=ha.password, socket_timeout=5).ping()
 
 
+@pytest.mark.slow
 def test_nobody_is_trusted_whom_the_authority_does_not_know(ha: Platform, tmp_path: Path) -> None:
     other = authority(tmp_path) / "ca.crt"
     with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -113,6 +114,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(ha: Platform) -> None
         assert certificate(host, ha.sentinel_port).strip() == renewed
 
 
+@pytest.mark.slow
 def test_a_proxy_leads_to_no_server_whose_certificate_is_for_another_name(ha: Platform) -> None:
     master, used = ha.wait_healthy(), (ha.folder / "tls").readlink().name
     (ha.folder / "nameless").mkdir()

@@ -102,6 +102,7 @@ def runs(ha: Platform, environment: dict[str, str], number: int) -> None:
     wait_until(lambda: result(ha, tasks[-1]) == 2 * number, "its result")
 
 
+@pytest.mark.slow
 def test_the_first_task_after_a_promotion_needs_no_restart(
     ha: Platform, environment: dict[str, str], worker: subprocess.Popen[bytes]
 ) -> None:
@@ -137,6 +138,7 @@ def test_an_init_container_waits_for_the_master_in_every_mode(ha: Platform, mode
     assert ("3 of 3 Sentinels agree" in done.stdout) is (mode == "sentinel")
 
 
+@pytest.mark.slow
 def test_an_init_container_waits_while_most_sentinels_are_silent(ha: Platform) -> None:
     ha.wait_healthy()
     for number in (0, 1):

@@ -53,6 +53,7 @@ def run(worker_pod: Ask, check: bool = False, **params: Any) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 def test_listed_without_and_with_arguments(dead: list[str], worker_pod: Ask) -> None:
     letters = worker_pod("list", (), False)["letters"]
     assert "secret" not in json.dumps(letters)
@@ -66,6 +67,7 @@ def test_listed_without_and_with_arguments(dead: list[str], worker_pod: Ask) -> 
     assert sorted(letter["args"][0] for letter in with_them) == ["secret 0", "secret 1", "secret 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["requeued", "purged"])
 def test_check_apply_check_apply(dead: list[str], worker_pod: Ask, book: Book, state: str) -> None:
     results = [run(worker_pod, check, state=state, all=False, ids=dead[:2]) for check in (True, False) * 2]
@@ -78,6 +80,7 @@ def test_check_apply_check_apply(dead: list[str], worker_pod: Ask, book: Book, s
     assert [letter["id"] for letter in book.dead()] == dead[2:]
 
 
+@pytest.mark.slow
 def test_requeued_task_starts_with_a_clean_record(dead: list[str], worker_pod: Ask, fleet: Fleet, book: Book) -> None:
     assert run(worker_pod, state="requeued")["left"] == 0
     assert book.client.llen("b\x06\x162") == 1
@@ -87,6 +90,7 @@ def test_requeued_task_starts_with_a_clean_record(dead: list[str], worker_pod: A
     assert {len(letter["history"]) for letter in book.dead()} == {2}
 
 
+@pytest.mark.slow
 def test_only_letters_of_one_task(dead: list[str], worker_pod: Ask) -> None:
     assert run(worker_pod, state="purged", task="kept.work")["changed"] is False
     assert run(worker_pod, state="purged", task="kept.kill_process")["left"] == 0

@@ -23,6 +23,7 @@ def leaves(worker: Worker) -> bool:
     return worker.running.process.wait(DEADLINE) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lease", ["3", "0"])
 def test_told_to_go_while_a_result_is_read(fleet: Fleet, kept: Any, book: Book, lease: str) -> None:
     """With Celery's own handler the result is lost to the pool, which waits for its children to give up."""
@@ -33,6 +34,7 @@ def test_told_to_go_while_a_result_is_read(fleet: Fleet, kept: Any, book: Book, 
     assert book.unacked() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lease", ["3", "0"])
 def test_goes_when_its_tasks_have_ended(fleet: Fleet, kept: Any, book: Book, lease: str) -> None:
     """What was fetched ahead goes back unbegun."""

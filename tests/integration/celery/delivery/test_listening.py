@@ -25,6 +25,7 @@ def answers(kept: Any) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_subscription_that_was_made_anew(fleet: Fleet, kept: Any, book: Book, pool: str) -> None:
     first = fleet("first", f"--pool={pool}", KEPT_DEAF="1")
@@ -34,6 +35,7 @@ def test_subscription_that_was_made_anew(fleet: Fleet, kept: Any, book: Book, po
     book.wait_finished(send(kept, "work", 0))
 
 
+@pytest.mark.slow
 def test_subscription_that_works_is_left_alone(fleet: Fleet, kept: Any, redis: Redis) -> None:
     """A worker looks ten times as often as usual here."""
     first = fleet("first", CELERYOPS_INTERVAL="0.1")

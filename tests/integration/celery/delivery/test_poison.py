@@ -20,6 +20,7 @@ Fleet = Callable[..., Worker]
 LIMIT = {"CELERYOPS_REDELIVERY_LIMIT": "2"}
 
 
+@pytest.mark.slow
 def test_task_that_kills_its_child(fleet: Fleet, kept: Any, book: Book) -> None:
     """Started once and delivered again twice; the waiting caller gets an error, the neighbour its result."""
     worker = fleet("first", **LIMIT)

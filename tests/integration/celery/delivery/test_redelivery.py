@@ -114,6 +114,7 @@ def test_message_on_its_way_to_a_frozen_worker_is_not_lost(fleet: Fleet, kept: A
     book.wait_finished(*tasks)
 
 
+@pytest.mark.slow
 def test_frozen_workers_messages_are_taken_over(fleet: Fleet, kept: Any, book: Book) -> None:
     """After SIGCONT the task that ran goes on, what had not started stays where it is now, and all is well again."""
     first = fleet("first", "--concurrency=1", "--prefetch-multiplier=2")
