@@ -25,10 +25,17 @@ __all__ = ("main",)
 # A Service in front of master and replicas says "master" to one connection in three.
 FRESH_CONNECTIONS = 10
 ANSWER_WITHIN = 3.0
+# Longer than a failover takes
+ELSEWHERE_FOR = 30.0
 
 
 class NotYet(Exception):
     """Why it is not time to start."""
+
+
+class Elsewhere(NotYet):
+    """What answers is another one than was asked for: the environment may be that of before, and a container has it
+    from its start."""
 
 
 class Redis:
@@ -102,7 +109,7 @@ def check_broker(url, login):
         try:
             role = redis.ask("ROLE")[0]
             if role != "master":
-                raise NotYet(
+                raise Elsewhere(
                     f"connection {number} of {FRESH_CONNECTIONS} to {parsed.hostname} reached a {role}, "
                     "expected the master: the broker URL must name the master alone"
                 )
@@ -158,8 +165,9 @@ def check_brokers(urls, login, name):
         try:
             return check_broker(url, login)
         except NotYet as exc:
-            reasons.append(str(exc))
-    raise NotYet("; ".join(reasons))
+            reasons.append(exc)
+    kind = Elsewhere if any(isinstance(one, Elsewhere) for one in reasons) else NotYet
+    raise kind("; ".join(map(str, reasons)))
 
 
 def check_database(settings, tables):
@@ -212,19 +220,22 @@ def _check_postgresql_answers(settings, where):
     return f"{where} answers; its tables were not looked for: the image has neither psycopg nor psycopg2"
 
 
-def until_true(what, check, timeout, pause=1.0):
-    """Ask again until it is so, or until the time is up: 0 or 1."""
-    end, reason = time.monotonic() + timeout, None
+def until_true(what, check, timeout, pause=1.0, elsewhere=ELSEWHERE_FOR):
+    """Ask again until it is so, or until the time is up: 0 or 1. That of what leads elsewhere is up sooner: started
+    again, the container reads its configuration anew."""
+    begun, reason, led = time.monotonic(), None, None
     while True:
         try:
             print(f"{what}: {check()}", flush=True)
             return 0
         except NotYet as exc:
+            led = (led or time.monotonic()) if isinstance(exc, Elsewhere) else None
             if str(exc) != reason:
                 reason = str(exc)
                 print(f"{what}: waiting: {reason}", flush=True)
-        if time.monotonic() + pause > end:
-            print(f"{what}: gave up after {timeout:.0f} s. {reason}", file=sys.stderr, flush=True)
+        now = time.monotonic() + pause
+        if now > begun + timeout or (led and now > led + elsewhere):
+            print(f"{what}: gave up after {now - pause - begun:.0f} s. {reason}", file=sys.stderr, flush=True)
             return 1
         time.sleep(pause)
 

@@ -213,14 +213,37 @@ def test_without_a_driver_only_the_protocol_is_asked(postgresql: dict[str, str])
 
 
 @pytest.fixture
-def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(FILES))
-    import wait_for as script
+    import wait_for
 
-    return script.turn  # type: ignore[no-any-return]
+    return wait_for
 
 
-def test_turns(turn: Callable[..., float]) -> None:
+def test_who_is_led_elsewhere_goes_sooner(script: Any, replica: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    """A container has its environment from its start: started again, it reads a URL that was put right meanwhile."""
+
+    def ask() -> str:
+        return str(script.check_brokers(replica.bare_url, ("", PASSWORD), "mymaster"))
+
+    assert script.until_true("broker", ask, timeout=DEADLINE, pause=0.1, elsewhere=0.5) == 1
+    said = capsys.readouterr()
+    assert "reached a slave" in said.err
+    assert f"gave up after {DEADLINE:.0f} s" not in said.err
+
+
+def test_who_is_not_there_is_waited_for(script: Any, redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    redis.stop()
+
+    def ask() -> str:
+        return str(script.check_brokers(redis.bare_url, ("", PASSWORD), "mymaster"))
+
+    assert script.until_true("broker", ask, timeout=2, pause=0.1, elsewhere=0.2) == 1
+    assert "gave up after 2 s" in capsys.readouterr().err
+
+
+def test_turns(script: Any) -> None:
+    turn: Callable[..., float] = script.turn
     names = [f"celery-worker-6d5f-{n}" for n in range(200)]
     pauses = [turn("hash", 5, 25, name) for name in names]
     assert pauses == [turn("hash", 5, 25, name) for name in names]
