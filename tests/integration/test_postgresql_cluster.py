@@ -179,6 +179,7 @@ def test_settings_of_the_whole_cluster(cluster: Api) -> None:
     assert run_module("postgresql_cluster", asked(None))["changed"] is False
 
 
+@pytest.mark.slow
 def test_a_shared_parameter_restarts_postgresql_but_not_its_pod(cluster: Api, database: PatroniCluster) -> None:
     before = database.configuration()["postgresql"]["parameters"]["max_connections"]
     pod = ObjectRef("v1", "Pod", database.wait_for_leader(60), NAMESPACE)
@@ -258,6 +259,7 @@ def test_rows_survive_their_pod(cluster: Api, database: PatroniCluster) -> None:
         sql(database, f"DROP TABLE {table};")
 
 
+@pytest.mark.slow
 def test_rows_survive_all_pods_while_one_of_them_starts(cluster: Api, database: PatroniCluster) -> None:
     """The former leader knows nothing of the last failover, and is told to end before it can hear that."""
     table = f"kept_{uuid.uuid4().hex[:8]}"

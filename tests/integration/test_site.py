@@ -25,7 +25,7 @@ from ansible_collections.celeryops.platform.plugins.module_utils._kube.client im
 from ansible_collections.celeryops.platform.plugins.module_utils._kube.exec import exec_in_pod
 from ansible_collections.celeryops.platform.plugins.module_utils._postgres.cluster import PatroniCluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.platform]
+pytestmark = [pytest.mark.cluster, pytest.mark.platform, pytest.mark.slow]
 
 NAMESPACE = os.environ.get("PLATFORM_NAMESPACE", "jewelry-shop")
 DATABASE = "jewelry-shop-db"

@@ -119,6 +119,7 @@ def ticks_of(cluster: Api, pod: str) -> bool:
     return exec_in_pod(cluster, NAMESPACE, pod, command, timeout=30).rc == 0
 
 
+@pytest.mark.slow
 def test_dropped_tables_come_back_and_beat_works_again(module: Module, cluster: Api, sql: Callable[[str], str]) -> None:
     names = ("clockedschedule", "crontabschedule", "intervalschedule", "periodictask", "periodictasks", "solarschedule")
     for name in names:

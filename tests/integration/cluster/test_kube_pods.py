@@ -77,6 +77,7 @@ def test_a_pod_of_one_command(
     assert not pods_of(cluster, place)
 
 
+@pytest.mark.slow
 def test_pods_that_do_not_end_well_are_deleted_too(cluster: Api, place: str, pod: Callable[..., Json]) -> None:
     huge = {"limits": {"cpu": "1000"}, "requests": {"cpu": "1000"}}
     for manifest, timeout, told in (

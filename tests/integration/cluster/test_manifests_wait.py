@@ -60,6 +60,7 @@ def apply(*objects: Json, **options: Any) -> Json:
     return run_module("manifests", args)
 
 
+@pytest.mark.slow
 def test_everything_is_ready_when_it_returns(cluster: Api, place: str, shell_image: str) -> None:
     kinds = ("Deployment", "StatefulSet", "DaemonSet")
     objects = [workload(kind, kind.lower(), place, shell_image, "exec sleep 3600") for kind in kinds]
@@ -103,6 +104,7 @@ def test_everything_is_ready_when_it_returns(cluster: Api, place: str, shell_ima
     assert commands == {"exec sleep 3601"}
 
 
+@pytest.mark.slow
 def test_it_stops_on_what_does_not_heal(place: str, shell_image: str) -> None:
     """Side by side: most of the time each of them only waits."""
 
@@ -151,6 +153,7 @@ def test_it_stops_on_what_does_not_heal(place: str, shell_image: str) -> None:
         assert result["progress"], name
 
 
+@pytest.mark.slow
 def test_pods_that_a_quota_stops_later(cluster: Api, place: str, shell_image: str) -> None:
     """One pod fits, as the dry run says; another is refused by an event and nothing else."""
     quota = {
@@ -193,6 +196,7 @@ def test_it_tells_what_is_missing_when_time_is_up(place: str, shell_image: str) 
     assert "last log lines: waiting for nobody" in result["msg"]
 
 
+@pytest.mark.slow
 def test_a_line_is_shown_before_the_task_ends(cluster: Api, place: str, shell_image: str, tmp_path: Path) -> None:
     """The pod gets ready only when the line about it has been read."""
     script = "until [ -e /tmp/go ]; do sleep 0.1; done; exec sleep 3600"
