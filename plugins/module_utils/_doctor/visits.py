@@ -140,7 +140,7 @@ def ask(
         if not told and only is None:
             note("broker", "no container of Celery runs that could be entered, and no URL of the broker is known")
         return []
-    places = redis_pods(raw, wish.namespace, [target.host for _url_, _names, target in targets])
+    places = redis_pods(raw, [target.host for _url_, _names, target in targets])
     if not places:
         note("broker", "no container of Celery runs, nor a pod of Redis from which redis-cli could ask")
         return []
@@ -223,7 +223,7 @@ def trust_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
     return ("--tls", "--insecure")
 
 
-def redis_pods(raw: Mapping[str, list[Json]], namespace: str, hosts: list[str]) -> list[tuple[str, str]]:
+def redis_pods(raw: Mapping[str, list[Json]], hosts: list[str]) -> list[tuple[str, str]]:
     """(pod, container) that run and may have redis-cli, one of each image: first those behind the host's own Service,
     which may be a proxy's, then any whose image says that it is Redis."""
     running = [

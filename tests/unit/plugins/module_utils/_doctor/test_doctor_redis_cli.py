@@ -38,7 +38,7 @@ def test_a_proxy_before_redis_is_asked_first_and_has_none() -> None:
         ],
         "Service": [{"metadata": {"name": "redis-master"}, "spec": {"selector": {"app": "proxy"}}}],
     }
-    found = redis_pods(raw, "shop", ["redis-master.shop.svc.cluster.local"])
+    found = redis_pods(raw, ["redis-master.shop.svc.cluster.local"])
     assert found == [("proxy-a", "haproxy"), ("redis-0", "redis")]
-    assert redis_pods(raw, "shop", ["elsewhere"]) == [("redis-0", "redis")]
-    assert redis_pods({"Pod": raw["Pod"][2:]}, "shop", ["elsewhere"]) == []
+    assert redis_pods(raw, ["elsewhere"]) == [("redis-0", "redis")]
+    assert redis_pods({"Pod": raw["Pod"][2:]}, ["elsewhere"]) == []
