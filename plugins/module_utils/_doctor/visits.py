@@ -125,16 +125,18 @@ def ask(
     note: Note,
     only: Iterable[str] | None = None,
 ) -> list[Json]:
-    """ROLE at the URL that new pods of a Deployment get (of `only` these), from a pod of Redis in the namespace.
+    """ROLE at the URLs that new pods get (of `only` these Deployments, and who has the same), from a pod of Redis.
 
     Not where the application or somebody before has told already: a pod that runs has the URL of when it started.
     """
     told = {(name, place_of(url)) for one in known for name in one["workloads"] if (url := _told_url(one))}
     urls: dict[str, list[str]] = {}
     for workload in seen.celery:
-        url = _url(seen, workload) if only is None or workload.name in only else ""
+        url = _url(seen, workload)
         if url and (workload.name, place_of(url)) not in told:
             urls.setdefault(url, []).append(workload.name)
+    if only is not None:
+        urls = {url: names for url, names in urls.items() if not set(only).isdisjoint(names)}
     targets = [(url, names, target) for url, names in urls.items() if (target := _target(url, wish.connections))]
     if not targets:
         if not told and only is None:
