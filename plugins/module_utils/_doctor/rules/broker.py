@@ -37,6 +37,7 @@ class _Saying:
     """What a broker, or the way to it, says: by an answer to a client, or by a line of a log.
 
     `probe`: by what its own readiness probe is told, where a proxy in between takes the server for dead.
+    `either`: by an answer that fits other causes too, where a log says that it is this one.
     """
 
     cause: str
@@ -45,10 +46,9 @@ class _Saying:
     log: str
     remedy: str
     probe: str = ""
+    either: str = ""
 
 
-# What redis-cli says when its time is over: it may have been connected or not.
-_EITHER = r"no answer within the time limit"
 _OURS = r"(?i:broker|redis|consumer: |kombu|beat: connection error).*"
 _SAYINGS = (
     _Saying(
@@ -97,6 +97,8 @@ _SAYINGS = (
         r"Timeout connecting|cannot be connected to within|Error 110",
         _OURS + r"(Timeout connecting|cannot be reached: timed out|Error 110)",
         "look for a NetworkPolicy or firewall in between (kubectl get networkpolicy) and the address; " + _TIMEOUTS,
+        # What redis-cli says when its time is over: it may have been connected or not.
+        either=r"no answer within the time limit",
     ),
     _Saying(
         "broker-silent",
@@ -231,7 +233,7 @@ def sayings(seen: Snapshot) -> Iterator[Verdict]:
     taken: set[_Ask] = set()
     for one in _SAYINGS:
         pods, said = quotes(seen.started("worker", "beat"), one.log)
-        answer = f"{one.answer}|{_EITHER}" if one.cause == "broker-black-hole" and pods else one.answer
+        answer = f"{one.answer}|{one.either}" if one.either and pods else one.answer
         told = [ask for ask in asks if ask not in taken and any(re.search(answer, error) for error in ask.errors)]
         probes = _probes(seen, one.probe) if one.probe else ()
         if probes:
